@@ -1,0 +1,151 @@
+# spacetime-pg: build, run, test. `make help` lists the targets; V=1 shows the commands.
+#
+#   make          build/bin/spacetime, build/bin/spacetimedb-host, build/bin/spacetimedb-worker
+#   make run      install what is missing, build, start a host, publish the chat example, show it
+#   make test     install what is missing, run every test
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BUILD   ?= build
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+VERSION := 0.1.0
+WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter
+OPT     ?= -O2 -g
+CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -D_GNU_SOURCE -DSPACETIME_VERSION='"$(VERSION)"' \
+             -I. -I/usr/include/postgresql $(CFLAGS_EXTRA)
+LIBS      = -luv -lmicrohttpd -lwslay -lpq -lcurl -lssl -lcrypto -ljansson -lseccomp -lz -ledit -ldl -lpthread -lm
+LDFLAGS_ALL = -Wl,--as-needed $(LDFLAGS_EXTRA)
+Q := $(if $(V),,@)
+
+ROOMS := base schema engine query worker storage net wire
+ROOM_SRC := $(foreach r,$(ROOMS),$(wildcard host/$(r)/*.c))
+LIB_SRC  := $(filter-out host/worker/main.c,$(ROOM_SRC)) $(filter-out host/main.c,$(wildcard host/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+CLI_OBJ  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cli/*.c))
+UNIT_SRC := $(wildcard tests/unit/*_test.c)
+UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+TOOL_SRC := $(wildcard tests/bench/*.c tests/sim/*.c tests/fault/*.c)
+BIN      := $(BUILD)/bin/spacetime $(BUILD)/bin/spacetimedb-host $(BUILD)/bin/spacetimedb-worker
+
+.PHONY: all help deps run demo test check unit integration sim bench soak fuzz asan ubsan tsan lint format format-check install uninstall clean plugins
+all: $(BIN) ## build everything
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+deps: ## install the Debian packages that are missing
+	@packaging/install-deps.sh build
+
+run: ## install, build, start a host on its own PostgreSQL, publish the chat example, show it, stay up
+	@packaging/install-deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@packaging/demo.sh run
+
+demo: ## the same show, then stop everything
+	@packaging/install-deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@packaging/demo.sh demo
+
+test: ## install what is missing, then every test
+	@packaging/install-deps.sh build run test
+	@$(MAKE) --no-print-directory all unit-bins tools
+	@BUILD=$(BUILD) tests/run.sh $(T)
+
+.PHONY: unit-bins tools
+unit-bins: $(UNIT_BIN)
+unit: all unit-bins ## only the unit tests (T=name for one)
+	@BUILD=$(BUILD) tests/run.sh unit $(T)
+
+# ---- compile ----
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC    $<")
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# One archive: each program takes only the objects that it names, so the worker links no libpq.
+$(BUILD)/lib/libspacetime.a: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/bin/spacetime: $(CLI_OBJ) $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+$(BUILD)/bin/spacetimedb-host: $(BUILD)/obj/host/main.o $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+$(BUILD)/bin/spacetimedb-worker: $(BUILD)/obj/host/worker/main.o $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -rdynamic -o $@ $^ -lseccomp -ldl -lpthread -lm
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+# ---- tools of the tests: one program a file in tests/{bench,sim,fault} ----
+TOOL_BIN := $(foreach s,$(TOOL_SRC),$(BUILD)/tests/tools/$(basename $(notdir $(s))))
+tools: $(TOOL_BIN)
+define TOOL_RULE
+$(BUILD)/tests/tools/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/lib/libspacetime.a
+	@mkdir -p $$(@D)
+	@$$(if $(V),,echo "  LINK  $$@")
+	$(Q)$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach s,$(TOOL_SRC),$(eval $(call TOOL_RULE,$(s))))
+
+sim: $(BUILD)/tests/tools/sim ## the simulator, many seeds
+	$(BUILD)/tests/tools/sim --rounds 2000
+bench: ## figures as ratios within one run, against what users would pick instead
+	@packaging/install-deps.sh build run test
+	@$(MAKE) --no-print-directory all tools
+	@BUILD=$(BUILD) tests/bench/run.sh
+
+# ---- sanitizers, fuzzing, lint ----
+asan: ## every test under the address and undefined-behaviour sanitizers
+	@packaging/install-deps.sh build run test
+	$(MAKE) test BUILD=build/asan OPT='-O1 -g' CFLAGS_EXTRA='-fsanitize=address,undefined -fno-sanitize-recover=all' SANITIZED=1
+tsan: ## every test under the thread sanitizer
+	@packaging/install-deps.sh build run test
+	$(MAKE) test BUILD=build/tsan OPT='-O1 -g' CFLAGS_EXTRA='-fsanitize=thread' SANITIZED=1
+FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/bin/%)
+FUZZ_SECONDS ?= 30
+build/fuzz/bin/%: tests/fuzz/%.c $(LIB_SRC)
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $@"
+	$(Q)$(MAKE) --no-print-directory build/fuzz/lib/libspacetime.a BUILD=build/fuzz CC=clang OPT='-O1 -g' CFLAGS_EXTRA='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+	$(Q)clang $(CFLAGS_ALL) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< build/fuzz/lib/libspacetime.a $(LIBS)
+fuzz: ## every fuzz target for FUZZ_SECONDS (T=name for one)
+	@packaging/install-deps.sh build test
+	@set -e; for t in $(if $(T),build/fuzz/bin/$(T)_fuzz,$(FUZZ_BIN)); do $(MAKE) --no-print-directory $$t; n=$$(basename $$t); \
+	  mkdir -p build/fuzz/corpus/$$n; echo "fuzz $$n for $(FUZZ_SECONDS) s"; $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
+	  build/fuzz/corpus/$$n > build/fuzz/$$n.log 2>&1 || { tail -40 build/fuzz/$$n.log; exit 1; }; grep -E 'stat::number_of_executed_units' build/fuzz/$$n.log; done
+C_FILES = $(shell git ls-files '*.c' '*.h' | grep -v '^tests/sdk/wrong')
+lint: ## static analysis, include rules, every header alone, both compilers
+	@packaging/install-deps.sh build test
+	@tests/lint.sh
+format: ## lay out every C file
+	clang-format -i $(C_FILES)
+format-check:
+	@clang-format --dry-run --Werror $(C_FILES)
+
+# ---- install ----
+PREFIX ?= /usr/local
+install: all ## into PREFIX (default /usr/local), DESTDIR honoured
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/spacetime-pg $(DESTDIR)$(PREFIX)/share/spacetime-pg/sql $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 sdk/*.h $(DESTDIR)$(PREFIX)/include/spacetime-pg
+	install -m 644 sql/*.sql $(DESTDIR)$(PREFIX)/share/spacetime-pg/sql
+	install -m 644 packaging/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(BIN)))
+	rm -rf $(DESTDIR)$(PREFIX)/include/spacetime-pg $(DESTDIR)$(PREFIX)/share/spacetime-pg
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/spacetime*.1
+clean: ## remove build/
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

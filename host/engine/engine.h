@@ -1,0 +1,138 @@
+/* engine.h - the tables of one database in memory, and the one transaction that may change them.
+ *
+ * Shape:   a table is rows in the author's C struct layout in pages, a hash index for each unique column
+ *          set, a B+tree for each btree index, a whole-row hash for tables without any key (a table is a
+ *          set). Text and arrays of a row live in one heap block of the row version.
+ * Writer:  single; no locks. Reads are pointer reads. One transaction at a time, begun by txn_begin.
+ * Rows:    a `const void *` row is the author's struct. It stays valid and unchanged until the transaction
+ *          ends, also after the row was updated or deleted: an update makes a new version.
+ * Scans:   a cursor is a snapshot at its creation: rows born later in the transaction are skipped, rows
+ *          that died later are still delivered.
+ * Order:   rows have a row number, unique in the table, given in insertion order; scans and equal keys come
+ *          in row-number order within a page walk or key; nothing depends on addresses, so a run repeats exactly.
+ * Failure: a failing write leaves the table as it was before that write; undo memory is reserved first.
+ *          txn_commit and txn_rollback cannot fail.
+ * Thread:  the holder of the engine (the executor). */
+#ifndef HOST_ENGINE_ENGINE_H
+#define HOST_ENGINE_ENGINE_H
+
+#include "host/schema/commit.h"
+
+typedef struct Engine Engine;
+typedef struct Table Table;
+
+typedef struct EngineLimits {
+    uint64_t database_bytes_max; /* rows, heap blocks and indexes; 0 = none */
+    uint64_t txn_bytes_max;      /* row versions made by one transaction; 0 = none */
+    uint64_t txn_rows_max;       /* 0 = none */
+} EngineLimits;
+
+Engine *engine_new(const EngineLimits *limits);
+void engine_free(Engine *e);
+uint64_t engine_bytes_used(const Engine *e);
+
+/* ---- schema ---- */
+
+/* Take the first schema: all tables empty. Keeps a reference to image->def and copies the ids. */
+void engine_set_schema(Engine *e, const SchemaImage *image);
+const SchemaImage *engine_schema(const Engine *e);
+/* By position in the definition's table list; borrowed until the next swap. */
+Table *engine_table(Engine *e, uint32_t position);
+Table *engine_table_by_id(Engine *e, uint32_t table_id); /* NULL: none */
+Table *engine_table_by_name(Engine *e, Str name);        /* canonical or source name; NULL: none */
+const TableDef *table_def(const Table *t);
+uint32_t table_id(const Table *t);
+
+/* A publish: build what the new schema needs beside the old (converted rows, new tables, new indexes)
+ * while no transaction is open; then either swap (pointer assignments, cannot fail) or discard. Appended
+ * columns get their default. S_CONFLICT when a new unique index finds duplicates, S_TOO_LARGE when the
+ * memory limit does not allow a second copy. Unchanged tables are carried over, not copied. */
+typedef struct EngineNext EngineNext;
+MUST_CHECK Status engine_prepare(EngineNext **ret, Engine *e, const SchemaImage *next, Error *err);
+void engine_swap(Engine *e, EngineNext *next);
+void engine_discard(EngineNext *next);
+
+/* ---- loading at start (no transaction open) ---- */
+
+/* One row as it stands in a COMMIT ROW: [row number when keyless] + BSATN. Set semantics are not checked;
+ * a unique violation is S_CONFLICT with table and key named. Fast path: a million rows a second and more. */
+MUST_CHECK Status table_load_row(Table *t, Reader *row, Error *err);
+/* Room for `rows` more, before a bulk load. */
+void table_load_expect(Table *t, uint64_t rows);
+void engine_load_sequence(Engine *e, const CommitSequence *s);
+/* Replay one commit record: deletes, then inserts, sequences. */
+MUST_CHECK Status engine_apply_record(Engine *e, Bytes record, Error *err);
+
+/* ---- the transaction ---- */
+
+void txn_begin(Engine *e);
+bool txn_active(const Engine *e);
+void txn_rollback(Engine *e); /* also sequences' values are kept: they are never given out twice */
+
+/* Net changes of the open transaction, by table id ascending; rows in row-number order. A row inserted
+ * and deleted again, or replaced by an equal row, does not appear. Event tables list inserts only. Borrowed
+ * until the transaction ends. May allocate, so it runs before the commit point. */
+typedef struct TableChange {
+    Table *table;
+    uint32_t ndeleted, ninserted;
+    const void *const *deleted;  /* old versions */
+    const void *const *inserted; /* new versions */
+} TableChange;
+const TableChange *txn_changes(Engine *e, uint32_t *ret_count);
+/* Does the transaction change anything that belongs into a commit record (rows of stored tables)? */
+bool txn_has_stored_changes(Engine *e);
+/* Append the `nsequences` and `ntables` parts of a commit record (commit.h) and report the counts. Sequence
+ * blocks taken since the last record are included, also those of rolled-back transactions. */
+void txn_write_sequences(Engine *e, Buf *out, uint16_t *ret_nsequences);
+void txn_write_tables(Engine *e, Buf *out, uint32_t *ret_ntables);
+void txn_commit(Engine *e);
+
+/* ---- writes; need an open transaction ---- */
+
+/* Insert a copy of `row` (the author's struct, checked with value_check: S_INVALID). A zero in an
+ * auto-increment column is replaced by the next value and written back into `row`. An equal row already
+ * there: S_OK, nothing changes, `ret_row` is that row. S_CONFLICT: a unique column's value is taken (text names
+ * table, columns and value). S_TOO_LARGE: a limit, named; also what PostgreSQL cannot hold: an indexed value past
+ * 2,600 bytes, a NUL byte in text (S_INVALID), a timestamp outside PostgreSQL's range (S_INVALID). */
+MUST_CHECK Status table_insert(Table *t, void *row, const void **ret_row, Error *err);
+/* Replace the row whose unique column `col` equals row's. S_NOT_FOUND: none. Others as table_insert. */
+MUST_CHECK Status table_update(Table *t, uint16_t col, void *row, const void **ret_row, Error *err);
+/* Replace exactly this live row by `row` (SQL UPDATE). */
+MUST_CHECK Status table_replace(Table *t, const void *old, void *row, const void **ret_row, Error *err);
+/* Delete a row that is alive in this transaction. S_TOO_LARGE: a limit. */
+MUST_CHECK Status table_delete(Table *t, const void *row, Error *err);
+
+/* ---- reads ---- */
+
+uint64_t table_count(const Table *t); /* O(1) */
+/* The live row whose unique single column `col` equals the native value at `key`; NULL: none. */
+const void *table_find(const Table *t, uint16_t col, const void *key);
+uint64_t row_number(const void *row);
+/* Is `row` alive now; was it born in the open transaction? (delta rules of joins) */
+bool row_is_alive(const void *row);
+bool row_is_new(const void *row);
+
+/* Position of the index of def->indexes that serves equality on the first columns of `cols` and then a
+ * range, or -1. */
+int32_t table_find_index(const Table *t, uint32_t ncols, const uint16_t *cols);
+
+typedef struct Cursor { /* by value; no cleanup needed; dies with the transaction */
+    Table *table;
+    uint64_t snapshot;   /* version stamp at creation */
+    uint64_t a, b, c, d; /* position: engine's own */
+    int32_t index;       /* -1: full scan */
+    uint32_t neq;
+    const void *eq[4];   /* borrowed native values: must outlive the cursor */
+    const void *lo, *hi; /* bounds on the next column; NULL = open */
+    bool lo_exclusive, hi_inclusive; /* default [lo, hi) */
+} Cursor;
+void cursor_all(Cursor *c, Table *t);
+/* index: position in def->indexes. Equality on the first neq columns, then bounds on the next one. A unique
+ * index serves full equality only (neq == ncols). Fill lo/hi flags after this call when they differ. */
+void cursor_index(Cursor *c, Table *t, int32_t index, uint32_t neq, const void *const *eq, const void *lo, const void *hi);
+const void *cursor_next(Cursor *c); /* NULL: done */
+
+/* Walk everything and check every invariant (index = rows, counts, undo empty); for tests and the simulator. */
+MUST_CHECK Status engine_check(Engine *e, Error *err);
+
+#endif

@@ -1,0 +1,145 @@
+/* module_def.h - what a module declares: tables, indexes, constraints, sequences, functions.
+ *
+ * Shape:   one immutable ModuleDef per module version; everything hangs in its arena.
+ * Life:    reference counted across threads (module_def_ref / unref are atomic).
+ * Format:  travels and is stored as BSATN RawModuleDef V10 (schema-and-migration.md 1.2); table ids are
+ *          not part of it, the host's catalog gives them out and hands them to the worker.
+ * Errors:  reading collects every independent problem and reports all of them in one text. */
+#ifndef HOST_SCHEMA_MODULE_DEF_H
+#define HOST_SCHEMA_MODULE_DEF_H
+
+#include "host/schema/type.h"
+#include "host/schema/value.h"
+
+__extension__ typedef __int128 i128;
+__extension__ typedef unsigned __int128 u128;
+
+typedef enum IndexAlgorithm { INDEX_BTREE, INDEX_HASH, INDEX_DIRECT } IndexAlgorithm;
+typedef enum Access { ACCESS_PUBLIC, ACCESS_PRIVATE } Access;       /* numbers as on the wire */
+typedef enum Lifecycle { LIFECYCLE_INIT, LIFECYCLE_CONNECT, LIFECYCLE_DISCONNECT, LIFECYCLE_NONE } Lifecycle;
+
+typedef struct ColumnDef {
+    Str name;             /* canonical */
+    const Type *type;
+    uint32_t offset;      /* in the row struct */
+    bool has_default;
+    Bytes default_bsatn;
+} ColumnDef;
+
+typedef struct IndexDef {
+    Str name;             /* canonical: TABLE_COLS_idx_btree */
+    Str accessor;         /* may be empty */
+    IndexAlgorithm algorithm;
+    bool unique;          /* a unique constraint covers exactly these columns */
+    uint16_t ncols;
+    const uint16_t *cols; /* in index order */
+} IndexDef;
+
+typedef struct ConstraintDef { /* unique */
+    Str name;             /* TABLE_COLS_key */
+    uint16_t ncols;
+    const uint16_t *cols; /* ascending */
+} ConstraintDef;
+
+typedef struct SequenceDef {
+    Str name;             /* TABLE_COL_seq */
+    uint16_t col;
+    i128 start, min, max, increment; /* resolved: defaults filled in (1, 1, the type's maximum, 1) */
+} SequenceDef;
+
+typedef struct ScheduleDef {
+    Str name;
+    uint16_t at_col;
+    Str function;
+} ScheduleDef;
+
+typedef struct TableDef {
+    Str name;             /* canonical */
+    Str source_name;      /* accessor name; also accepted by SQL */
+    const Type *row;      /* product */
+    uint16_t ncols;
+    const ColumnDef *cols;
+    int32_t pk;           /* column, or -1: the table is keyless and PostgreSQL gets a hidden row number */
+    Access access;
+    bool is_event;
+    uint16_t nindexes, nconstraints, nsequences;
+    const IndexDef *indexes;
+    const ConstraintDef *constraints;
+    const SequenceDef *sequences;
+    const ScheduleDef *schedule; /* or NULL */
+} TableDef;
+
+typedef struct ReducerDef {
+    Str name;
+    const Type *params;   /* product */
+    bool is_private;      /* callable by the owner and the host only */
+    Lifecycle lifecycle;
+} ReducerDef;
+typedef struct ProcedureDef { Str name; const Type *params; const Type *ret; bool is_private; } ProcedureDef;
+typedef struct ViewDef { Str name; uint32_t index; bool is_public, is_anonymous; const Type *params; const Type *ret; } ViewDef;
+
+typedef struct ModuleDef {
+    Arena arena;
+    _Atomic uint32_t refs;
+    uint32_t ntypes;          /* the typespace */
+    const Type *const *types;
+    uint32_t ntype_names;     /* declared type names, sorted by name */
+    const struct TypeName { Str name; uint32_t ref; bool custom_ordering; } *type_names;
+    uint32_t ntables;     const TableDef *tables;         /* sorted by name */
+    uint32_t nreducers;   const ReducerDef *reducers;     /* module order: the position is the reducer id */
+    uint32_t nprocedures; const ProcedureDef *procedures;
+    uint32_t nviews;      const ViewDef *views;
+} ModuleDef;
+
+/* Limits of a definition read from outside. */
+enum { DEF_TABLES_MAX = 4096, DEF_COLUMNS_MAX = 1000, DEF_FUNCTIONS_MAX = 8192, DEF_BYTES_MAX = 16 << 20, DEF_INDEX_COLUMNS_MAX = 16 };
+
+/* BSATN V10 -> definition: decodes, fills in generated names, validates (rules R1-R39 of the sheet that
+ * concern what the SDK can declare, and PostgreSQL's limits). Untrusted input. On failure S_INVALID and
+ * a text that heads the list of all problems, one a line, each naming table, column and remedy. */
+MUST_CHECK Status module_def_from_bsatn(ModuleDef **ret_def, Bytes bsatn, Error *err);
+/* The empty definition: what a database has before its first publish. */
+ModuleDef *module_def_empty(void);
+ModuleDef *module_def_ref(ModuleDef *def);
+void module_def_unref(ModuleDef *def); /* NULL is fine */
+
+/* By canonical or source name; NULL when there is none. */
+const TableDef *module_def_table(const ModuleDef *def, Str name);
+int32_t table_def_column(const TableDef *t, Str name);            /* -1 when there is none */
+const ReducerDef *module_def_reducer(const ModuleDef *def, Str name);
+int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which); /* reducer id or -1 */
+
+/* Building one in a program (the worker's loader, tests, the simulator): describe the parts, then
+ * `module_builder_finish` writes V10 BSATN. Names are copied. Types are made in module_builder_arena. */
+typedef struct ModuleBuilder ModuleBuilder;
+typedef enum ColumnFlags { COLUMN_PK = 1, COLUMN_UNIQUE = 2, COLUMN_AUTO_INC = 4, COLUMN_INDEX = 8 } ColumnFlags; /* as st_field.flags */
+typedef struct BuilderColumn {
+    Str name;
+    const Type *type;
+    uint32_t flags; /* ColumnFlags */
+    bool has_default;
+    Bytes default_bsatn;
+} BuilderColumn;
+ModuleBuilder *module_builder_new(void);
+Arena *module_builder_arena(ModuleBuilder *b);
+/* Declare a named type (enum, sum, struct): returns the same structure with `ref` and `name` set.
+ * Declaring the same name with an equal structure again gives the first one back; with another structure
+ * module_builder_finish fails. */
+const Type *module_builder_named(ModuleBuilder *b, Str name, const Type *structure);
+/* Returns the table's position for the calls below. */
+uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is_event, uint32_t ncols, const BuilderColumn *cols);
+void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols);
+void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function);
+void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);
+void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret);
+void module_builder_view(ModuleBuilder *b, Str name, bool is_public, bool is_anonymous, const Type *ret);
+/* The V10 bytes (validate them with module_def_from_bsatn). Frees the builder. */
+MUST_CHECK Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err);
+
+/* The definition as the JSON of GET .../schema?version=9|10 (http-api.md section 7). Text, no newline. */
+void module_def_to_json(Buf *out, const ModuleDef *def, int version);
+
+/* Generated names, used by schema, diff and DDL: "TABLE_A_B" + suffix ("_idx_btree", "_key", "_seq"). */
+Str generated_name(Arena *a, Str table, const ColumnDef *cols, uint16_t ncols, const uint16_t *which, const char *suffix);
+
+#endif

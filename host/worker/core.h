@@ -1,0 +1,54 @@
+/* core.h - the worker's step function: one record in, its outputs out.
+ *
+ * Everything the worker does to tables, queries and subscriptions happens here, in one thread, over injected clock,
+ * randomness and output, so the same code runs in the worker process and under the simulator (tests/sim), which
+ * kills it at every output (design-rule 12). Order never depends on addresses. */
+#ifndef HOST_WORKER_CORE_H
+#define HOST_WORKER_CORE_H
+
+#include "host/query/query.h"
+#include "host/worker/records.h"
+#include "sdk/spacetimedb.h"
+
+/* What a module is to the core: a definition and a way to call its functions. The loader makes one from a .so, the
+ * simulator from its own functions. */
+typedef struct Module Module;
+struct Module {
+    ModuleDef *def;                          /* one reference */
+    Str name, version;
+    /* `items`: the array st_db.item, indexed by a record's position, giving the host's Table * for tables. The core fills
+     * `slots` after load and after each swap from the record's table name. NULL in the simulator. */
+    const st_item *const *items;
+    uint32_t nitems;
+    /* Call reducer `id` (position in def->reducers) with native arguments (struct of def->reducers[id].params). */
+    st_status (*call_reducer)(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args);
+    void (*unload)(Module *m);               /* frees the Module */
+};
+
+typedef struct CoreEnv {
+    void *user;
+    int64_t (*clock_us)(void *user);
+    void (*random)(void *user, void *out, size_t len);
+    /* Outputs, in the order of records.h. None may fail or wait. Parts are copied before the call returns. */
+    void (*commit)(void *user, Bytes record);
+    void (*frame)(void *user, uint32_t nparts, const Bytes *parts); /* first part begins with FrameHeader */
+    void (*log)(void *user, Bytes record);
+    /* Opens a module file (loader.h), or the simulator's. */
+    Status (*open_module)(void *user, Str path, Module **ret, Error *err);
+    /* Module code begins / ends (watchdog; page protection in a test mode). `call_seq` 0 at the end. */
+    void (*in_module)(void *user, uint64_t call_seq);
+} CoreEnv;
+
+typedef struct Core Core;
+Core *core_new(const CoreEnv *env);
+void core_free(Core *c);
+/* One record of the control ring. False: CTL_STOP was read. */
+bool core_control(Core *c, Bytes record);
+/* One record of the call ring. Only while core_accepts_calls. */
+void core_call(Core *c, Bytes record);
+bool core_accepts_calls(const Core *c); /* ready, and no publish is prepared */
+/* For the simulator and tests. */
+Engine *core_engine(Core *c);
+uint64_t core_offset(const Core *c);    /* of the last commit record */
+
+#endif

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Installs the Debian packages that are missing, and says so. Usage: install-deps.sh build [run] [test]
+# Works as root or through sudo, with or without a terminal. Does nothing when everything is there.
+set -euo pipefail
+
+build_packages="gcc make pkg-config libc6-dev libuv1-dev libwslay-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev
+  libpq-dev libssl-dev libseccomp-dev zlib1g-dev libedit-dev"
+run_packages="postgresql-15 postgresql-client-15 curl ca-certificates"
+test_packages="libcmocka-dev clang clang-tidy clang-format libclang-rt-14-dev postgresql-contrib"
+
+wanted=""
+for part in "$@"; do
+  case $part in
+    build) wanted="$wanted $build_packages" ;;
+    run) wanted="$wanted $run_packages" ;;
+    test) wanted="$wanted $test_packages" ;;
+    *) echo "install-deps.sh: unknown part '$part' (build, run, test)" >&2; exit 2 ;;
+  esac
+done
+
+missing=""
+for package in $wanted; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+done
+# Node.js runs the official client SDK in the tests and the demo; any version from 18 on will do, wherever it came from.
+case " $* " in *" run "* | *" test "*)
+  if ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null || ! npm --version >/dev/null 2>&1; then
+    missing="$missing nodejs npm"
+  fi ;;
+esac
+[ -n "$missing" ] || exit 0
+
+run_as_root=""
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || {
+    echo "These packages are missing and need root to install (there is no sudo here):" >&2
+    echo "  apt-get install$missing" >&2
+    exit 1
+  }
+  run_as_root="sudo"
+fi
+echo "Installing missing packages:$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+  $run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >"$log" 2>&1
+}
+# The package lists may be old or empty on a fresh machine: refresh them first.
+$run_as_root apt-get update >"$log" 2>&1 || { echo "apt-get update failed:" >&2; tail -5 "$log" >&2; exit 1; }
+install || { echo "apt-get install failed:" >&2; tail -15 "$log" >&2; exit 1; }
+# PostgreSQL's package starts a cluster of its own; the host makes its own and leaves that one alone.
+echo "Packages installed."
