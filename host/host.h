@@ -1,0 +1,204 @@
+/* host.h - the host process: what wires the rooms together. Only the files of host/ itself include this.
+ *
+ * Threads: the loop thread owns every Database field unless it says otherwise. Operations that wait (opening, publishing,
+ *          recovering, closing) are plain sequential functions on libuv's pool, one at a time for each database; they touch loop-owned
+ *          state only inside host_on_loop, which runs a function on the loop thread and waits for it. */
+#ifndef HOST_HOST_H
+#define HOST_HOST_H
+
+#include "host/link.h"
+#include "host/logs.h"
+#include "host/net/net.h"
+#include "host/storage/storage.h"
+
+typedef struct Host Host;
+typedef struct NetDb Database;
+
+typedef struct HostConfig {
+    char data_dir[512];
+    char listen_host[256];
+    uint16_t listen_port;
+    char conninfo[1024];        /* empty: the embedded cluster */
+    char key_dir[512];
+    char worker_path[512];
+    char sql_dir[512];
+    uint32_t call_ms_max;       /* a call in module code is ended after this; default 10000 */
+    uint32_t idle_close_ms;     /* an unused database is closed after this; default 300000 */
+    uint64_t worker_bytes_max;  /* memory of one worker; default 4 GiB */
+    uint32_t lag_bound_ms;
+    bool allow_unsandboxed;
+    bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
+} HostConfig;
+
+/* ---- work on other threads ---- */
+
+/* Run `fn` on the loop thread, later. [any thread] */
+void host_post(Host *h, void (*fn)(void *arg), void *arg);
+/* Run `fn` on the loop thread and wait until it has returned. [job threads only] */
+void host_on_loop(Host *h, void (*fn)(void *arg), void *arg);
+/* Run `work` on the pool, then `after` on the loop. [loop thread] */
+void host_job(Host *h, void (*work)(void *arg), void (*after)(void *arg), void *arg);
+
+/* ---- databases ---- */
+
+typedef enum DbState {
+    DB_CLOSED,     /* nothing runs; opening is possible */
+    DB_OPENING,
+    DB_OPEN,
+    DB_RECOVERING, /* the worker died; calls wait */
+    DB_CLOSING,
+    DB_DELETED,
+} DbState;
+const char *db_state_name(DbState s);
+
+typedef struct QuerySet { /* what a client subscribed to: registered again in a new worker (design-rule 3) */
+    uint32_t id;
+    uint64_t call_seq;    /* of its SUBSCRIBE */
+    bool applied;
+    uint32_t nqueries;
+    Buf queries;          /* nqueries x str */
+} QuerySet;
+
+typedef struct Slot {
+    NetClient *client;    /* NULL: free, or its DISCONNECT is on the way */
+    uint32_t generation;
+    bool used, http, owner, connected; /* connected: FRAME_CONNECTED was accepting */
+    uint32_t schema_version; /* when it connected */
+    uint8_t identity[32], connection_id[16];
+    uint32_t nsets, cap_sets;
+    QuerySet *sets;
+    uint32_t next_free;
+} Slot;
+
+typedef struct Operation Operation;
+struct Operation {              /* one at a time for each database, in order */
+    Operation *next;
+    Database *db;
+    void (*work)(Operation *op);  /* job thread */
+    void (*after)(Operation *op); /* loop thread; frees what it must */
+    void *arg;
+};
+
+typedef struct OpenWaiter {
+    struct OpenWaiter *next;
+    void (*done)(void *ctx, NetDb *db, const Error *err);
+    void *ctx;
+} OpenWaiter;
+
+struct NetDb {
+    Host *host;
+    Database *next;
+    uint8_t identity[32], owner[32];
+    uint64_t id;                /* 0: not yet in the catalog */
+    char hex[65];
+    char name[72];              /* first name, or the hex: for people */
+    DbState state;
+    uint32_t refs;              /* holders through open/release */
+    uint64_t idle_since_ns;
+    Operation *operations, **operations_tail;
+    bool operating;
+    OpenWaiter *waiters;
+    Error last_error;           /* why it is closed, if it failed */
+    uint32_t crashes;           /* in a row without a call that ended well */
+    uint64_t retry_at_ns;
+
+    /* open: */
+    Link *link;
+    uv_poll_t *bell_poll, *exit_poll;
+    NetChannel *channel;
+    SchemaImage image;
+    uint8_t program_hash[32];
+    Lease lease;
+    CommitSource source;
+    uint32_t *since_versions;   /* per reducer of image.def: version that last changed its parameters */
+    uint32_t nhistory;          /* older images that connected clients still know */
+    SchemaImage *history;
+    bool frames_left;           /* the last drain stopped at its budget */
+    Bytes early;                /* a frame read whose commit record storage has not counted yet; in link->frame.record */
+    bool calls_unpublished;
+    bool starved;               /* a client was told S_BUSY */
+    char pressure[256];         /* not empty: calls are refused with this reason */
+    _Atomic uint64_t complete, durable; /* storage's log thread writes */
+    _Atomic bool progressed;
+    bool attached;              /* storage reads our source */
+    uint64_t ready_offset;
+
+    Slot *slots;
+    uint32_t nslots, free_slot;
+    uint64_t next_call_seq, answered_call_seq;
+    Buf inflight;               /* {u32 length, record}: calls not yet known to be answered, oldest first */
+    size_t inflight_head;
+
+    Logs *logs;
+};
+
+Database *db_find(Host *h, const uint8_t identity[32]);
+Database *db_find_by_name(Host *h, Str name); /* among known ones */
+Database *db_get(Host *h, const uint8_t identity[32]); /* find or make */
+void db_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg);
+/* Find by name or identity, open if needed; see NetBackend.open. */
+void db_open(Host *h, Str name_or_identity, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx);
+void db_release(Database *db);
+
+/* ---- ops.c: sequential operations [job thread] ---- */
+
+MUST_CHECK Status op_open(Database *db, Error *err);    /* DB_OPENING -> ready to be watched */
+void op_close(Database *db);
+MUST_CHECK Status op_recover(Database *db, Error *err);
+/* Write the module into the database's module directory under a name never used before. */
+MUST_CHECK Status module_file_write(Host *h, const uint8_t identity[32], Bytes program, char path[600], Error *err);
+void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size);
+/* The LOAD payload of records.h. */
+void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);
+uint32_t *since_versions_next(const SchemaImage *old, const uint32_t *old_since, const SchemaImage *next);
+
+CommitSource link_source(Link *link); /* its commit ring, for storage */
+void forget_link(void *arg);          /* Database: free the link that nobody watches any more [loop thread] */
+
+/* ---- database.c, loop side ---- */
+
+void db_watch(Database *db);     /* the link is ready: read its frames, send what waits */
+void db_unwatch(Database *db);
+void db_set_pressure(Database *db, bool stop, const char *why);
+void db_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
+void db_drain(Database *db);
+void db_flush_calls(Database *db);
+void db_close_clients(Database *db, uint16_t code, const char *reason);
+/* Append one call record and remember it until it is answered. */
+void db_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts);
+/* After a worker died: frames up to `offset` are delivered, the running call is failed. Then: silent registrations and waiting calls
+ * for the new worker. */
+void db_settle_dead_worker(Database *db, uint64_t offset);
+void db_register_again(Database *db);
+NetBackend db_backend(Host *h);
+
+/* ---- publish.c, api.c ---- */
+
+/* PUT /v1/database/:db and POST /v1/database; POST .../pre_publish. Answers the request. [loop thread] */
+void publish_request(Host *h, NetRequest *req, bool preview);
+void reply_text(NetRequest *req, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void reply_json(NetRequest *req, int status, Buf *body);
+
+void api_request(void *user, NetRequest *req);
+void api_request_gone(void *user, NetRequest *req);
+
+struct Host {
+    HostConfig config;
+    uv_loop_t loop;
+    Net *net;
+    Storage *storage;
+    Embedded *embedded;
+    Database *databases;
+    pthread_mutex_t lock;          /* databases list for storage's threads; the post queue */
+    struct Post *posts, **posts_tail;
+    uv_async_t wake;
+    uv_check_t check;
+    uv_idle_t more;
+    uv_timer_t tick;
+    pthread_t loop_thread;
+    bool stopping;
+    uint64_t module_counter;
+    int64_t started_us;
+};
+
+#endif

@@ -1,0 +1,522 @@
+/* main.c - spacetimedb-host: reads the command line, wires the rooms together, runs the loop, stops in order. */
+#include "host/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- work on other threads ---- */
+
+struct Post {
+    struct Post *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+void host_post(Host *h, void (*fn)(void *arg), void *arg)
+{
+    struct Post *p = NEW(struct Post);
+    *p = (struct Post){NULL, fn, arg};
+    pthread_mutex_lock(&h->lock);
+    *h->posts_tail = p;
+    h->posts_tail = &p->next;
+    pthread_mutex_unlock(&h->lock);
+    uv_async_send(&h->wake);
+}
+
+typedef struct Waiting {
+    void (*fn)(void *arg);
+    void *arg;
+    pthread_mutex_t lock;
+    pthread_cond_t done_cond;
+    bool done;
+} Waiting;
+
+static void run_waiting(void *arg)
+{
+    Waiting *w = arg;
+    w->fn(w->arg);
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    pthread_cond_signal(&w->done_cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void host_on_loop(Host *h, void (*fn)(void *arg), void *arg)
+{
+    if (pthread_equal(pthread_self(), h->loop_thread)) { /* stopping: the loop itself runs what is left */
+        fn(arg);
+        return;
+    }
+    Waiting w = {.fn = fn, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER, .done_cond = PTHREAD_COND_INITIALIZER};
+    host_post(h, run_waiting, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.done_cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    pthread_mutex_destroy(&w.lock);
+    pthread_cond_destroy(&w.done_cond);
+}
+
+typedef struct Job {
+    uv_work_t work;
+    void (*run)(void *arg);
+    void (*after)(void *arg);
+    void *arg;
+} Job;
+
+static void job_run(uv_work_t *work)
+{
+    Job *j = work->data;
+    j->run(j->arg);
+}
+static void job_after(uv_work_t *work, int status)
+{
+    (void)status;
+    Job *j = work->data;
+    j->after(j->arg);
+    free(j);
+}
+
+void host_job(Host *h, void (*run)(void *arg), void (*after)(void *arg), void *arg)
+{
+    Job *j = NEW(Job);
+    *j = (Job){.run = run, .after = after, .arg = arg};
+    j->work.data = j;
+    uv_queue_work(&h->loop, &j->work, job_run, job_after);
+}
+
+/* ---- storage's callbacks ---- */
+
+static Database *by_id(Host *h, uint64_t id)
+{
+    pthread_mutex_lock(&h->lock);
+    Database *db = h->databases;
+    while (db && db->id != id)
+        db = db->next;
+    pthread_mutex_unlock(&h->lock);
+    return db;
+}
+
+static void on_progress(void *user, uint64_t id, uint64_t complete, uint64_t durable)
+{
+    Host *h = user;
+    Database *db = by_id(h, id);
+    if (!db)
+        return;
+    atomic_store_explicit(&db->complete, complete, memory_order_release);
+    atomic_store_explicit(&db->durable, durable, memory_order_release);
+    atomic_store_explicit(&db->progressed, true, memory_order_release);
+    uv_async_send(&h->wake);
+}
+
+typedef struct Notice {
+    Host *host;
+    uint64_t id;
+    bool stop;
+    Error err;
+} Notice;
+
+static void failure_on_loop(void *arg)
+{
+    Notice *n = arg;
+    Database *db = by_id(n->host, n->id);
+    if (db && (db->state == DB_OPEN || db->state == DB_RECOVERING)) {
+        log_error("database %s: storage: %s", db->name, n->err.text);
+        db_fail(db, &n->err);
+    }
+    free(n);
+}
+
+static void on_failure(void *user, uint64_t id, const Error *err)
+{
+    Notice *n = NEW(Notice);
+    *n = (Notice){user, id, false, *err};
+    host_post(user, failure_on_loop, n);
+}
+
+static void pressure_on_loop(void *arg)
+{
+    Notice *n = arg;
+    Database *db = by_id(n->host, n->id);
+    if (db)
+        db_set_pressure(db, n->stop, n->err.text);
+    free(n);
+}
+
+static void on_pressure(void *user, uint64_t id, bool stop, const char *why)
+{
+    Notice *n = NEW(Notice);
+    *n = (Notice){.host = user, .id = id, .stop = stop};
+    snprintf(n->err.text, sizeof n->err.text, "%s", why ? why : "");
+    host_post(user, pressure_on_loop, n);
+}
+
+/* ---- the loop ---- */
+
+static void on_wake(uv_async_t *async)
+{
+    Host *h = async->data;
+    pthread_mutex_lock(&h->lock);
+    struct Post *p = h->posts;
+    h->posts = NULL;
+    h->posts_tail = &h->posts;
+    pthread_mutex_unlock(&h->lock);
+    while (p) {
+        struct Post *next = p->next;
+        p->fn(p->arg);
+        free(p);
+        p = next;
+    }
+    for (Database *db = h->databases; db; db = db->next) {
+        bool progressed = atomic_exchange_explicit(&db->progressed, false, memory_order_acq_rel);
+        if (progressed || db->frames_left)
+            db_drain(db); /* first the frames, then the offset that lets them go */
+        if (progressed && db->channel)
+            net_channel_progress(db->channel, atomic_load(&db->complete), atomic_load(&db->durable));
+    }
+}
+
+/* Right after the sockets were read: everything they brought goes to the workers at once. */
+static void on_check(uv_check_t *check)
+{
+    Host *h = check->data;
+    for (Database *db = h->databases; db; db = db->next)
+        if (db->calls_unpublished)
+            db_flush_calls(db);
+}
+
+static void close_work(Operation *op) { op_close(op->db); }
+static void close_after(Operation *op)
+{
+    Database *db = op->db;
+    if (db->state == DB_CLOSING && !db->waiters) {
+        db->state = DB_CLOSED;
+        log_info("database %s: closed, nobody uses it", db->name);
+    } else if (db->state == DB_CLOSING) {
+        db->state = DB_OPENING; /* somebody asked for it meanwhile; the opening waits behind this */
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    Host *h = timer->data;
+    uint64_t now = clock_monotonic_ns();
+    for (Database *db = h->databases; db; db = db->next) {
+        if (db->state != DB_OPEN || !db->link)
+            continue;
+        db_drain(db); /* log lines ring no bell; a worker that rings without content is only looked at here */
+        db_flush_calls(db);
+        if (!db->link)
+            continue;
+        const RingCursors *w = db->link->area.worker_cursors;
+        uint64_t call = atomic_load(&w->current_call), since = atomic_load(&w->current_since_ns);
+        if (call && since < now && now - since > (uint64_t)h->config.call_ms_max * 1000000u && atomic_load(&w->current_call) == call) {
+            logs_system(db->logs, 0, "A call ran longer than %u ms (call_timeout_ms): its worker is replaced", h->config.call_ms_max);
+            log_error("database %s: a call ran longer than %u ms: the worker is killed", db->name, h->config.call_ms_max);
+            link_kill(db->link);
+        }
+        if (db->refs == 0 && !db->operating && now - db->idle_since_ns > (uint64_t)h->config.idle_close_ms * 1000000u) {
+            db->state = DB_CLOSING;
+            db_unwatch(db);
+            db_operate(db, close_work, close_after, NULL);
+        }
+    }
+}
+
+/* ---- stopping ---- */
+
+static uv_signal_t stop_signals[2];
+
+static void net_stopped(void *ctx)
+{
+    Host *h = ctx;
+    uv_stop(&h->loop);
+}
+
+static void on_stop_signal(uv_signal_t *signal, int number)
+{
+    Host *h = signal->data;
+    if (h->stopping)
+        return;
+    h->stopping = true;
+    log_info("stopping (%s): storing what is complete", number == SIGINT ? "interrupted" : "terminated");
+    net_stop(h->net, net_stopped, h);
+}
+
+static bool any_operating(const Host *h)
+{
+    for (const Database *db = h->databases; db; db = db->next)
+        if (db->operating)
+            return true;
+    return false;
+}
+
+static void stop_databases(Host *h)
+{
+    while (any_operating(h)) /* a publish or an opening ends whole, one way or the other */
+        uv_run(&h->loop, UV_RUN_ONCE);
+    for (Database *db = h->databases; db; db = db->next) {
+        db_unwatch(db);
+        if (db->link || db->attached)
+            op_close(db);
+    }
+}
+
+/* ---- configuration ---- */
+
+static const char usage[] =
+    "Usage: spacetimedb-host start [OPTIONS]\n"
+    "\n"
+    "  --data-dir DIR            everything the host keeps (default ~/.local/share/spacetime/data, root: /var/lib/spacetimedb)\n"
+    "  -l, --listen-addr ADDR    HOST:PORT (default 127.0.0.1:3000; port 0: any free one)\n"
+    "  --pg CONNINFO             an existing PostgreSQL (libpq connection string); default: an embedded cluster in DIR/pg\n"
+    "  --key-dir DIR             where the token keys id_ecdsa, id_ecdsa.pub are (default the data directory)\n"
+    "  --call-timeout-ms N       a call in module code is ended after this (default 10000)\n"
+    "  --worker-memory BYTES     memory of one database's worker (default 4294967296)\n"
+    "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
+    "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
+    "  --allow-unsandboxed       run modules even where the kernel lacks Landlock or seccomp\n"
+    "  --version, --help\n";
+
+static Status parse_number(const char *text, uint64_t max, uint64_t *ret, Error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno || *end || end == text || n > max || text[0] == '-')
+        return FAIL(err, S_INVALID, "`%s` is not a number from 0 to %llu", text, (unsigned long long)max);
+    *ret = n;
+    return S_OK;
+}
+
+static Status parse_listen(HostConfig *c, const char *text, Error *err)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (!colon)
+        return FAIL(err, S_INVALID, "--listen-addr `%s`: expected HOST:PORT, as in 127.0.0.1:3000", text);
+    if (parse_number(colon + 1, 65535, &port, err) != S_OK)
+        return CONTEXT(err, "--listen-addr `%s`", text);
+    c->listen_port = (uint16_t)port;
+    snprintf(c->listen_host, sizeof c->listen_host, "%.*s", (int)(colon - text), text);
+    return S_OK;
+}
+
+static void sibling(char *out, size_t size, const char *relative)
+{
+    char self[400];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = 0;
+    snprintf(out, size, "%s/%s", self, relative);
+}
+
+static void default_config(HostConfig *c)
+{
+    *c = (HostConfig){
+        .listen_host = "127.0.0.1",
+        .listen_port = 3000,
+        .call_ms_max = 10000,
+        .idle_close_ms = 300000,
+        .worker_bytes_max = (uint64_t)4 << 30,
+        .lag_bound_ms = 1000,
+        .publish_loopback_only = true,
+    };
+    const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    if (geteuid() == 0)
+        snprintf(c->data_dir, sizeof c->data_dir, "/var/lib/spacetimedb");
+    else if (data_home && data_home[0])
+        snprintf(c->data_dir, sizeof c->data_dir, "%s/spacetime/data", data_home);
+    else
+        snprintf(c->data_dir, sizeof c->data_dir, "%s/.local/share/spacetime/data", home ? home : ".");
+    sibling(c->worker_path, sizeof c->worker_path, "spacetimedb-worker");
+    sibling(c->sql_dir, sizeof c->sql_dir, "../../sql");
+    if (access(c->sql_dir, R_OK) != 0)
+        sibling(c->sql_dir, sizeof c->sql_dir, "../share/spacetime-pg/sql");
+}
+
+static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
+{
+    enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, IDLE_MS, PUBLISH_FROM, UNSANDBOXED, VERSION, HELP };
+    static const struct option options[] = {
+        {"data-dir", required_argument, NULL, DATA_DIR},        {"listen-addr", required_argument, NULL, 'l'},
+        {"pg", required_argument, NULL, PG},                    {"key-dir", required_argument, NULL, KEY_DIR},
+        {"jwt-key-dir", required_argument, NULL, KEY_DIR},      {"call-timeout-ms", required_argument, NULL, CALL_MS},
+        {"worker-memory", required_argument, NULL, WORKER_MEMORY}, {"idle-close-ms", required_argument, NULL, IDLE_MS},
+        {"publish-from", required_argument, NULL, PUBLISH_FROM}, {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
+        {"version", no_argument, NULL, VERSION},                {"help", no_argument, NULL, HELP},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t n;
+    for (int o; (o = getopt_long(argc, argv, "l:", options, NULL)) != -1;) {
+        switch (o) {
+        case DATA_DIR: snprintf(c->data_dir, sizeof c->data_dir, "%s", optarg); break;
+        case 'l': TRY(parse_listen(c, optarg, err)); break;
+        case PG: snprintf(c->conninfo, sizeof c->conninfo, "%s", optarg); break;
+        case KEY_DIR: snprintf(c->key_dir, sizeof c->key_dir, "%s", optarg); break;
+        case CALL_MS:
+            TRY(parse_number(optarg, UINT32_MAX, &n, err));
+            c->call_ms_max = (uint32_t)n;
+            break;
+        case IDLE_MS:
+            TRY(parse_number(optarg, UINT32_MAX, &n, err));
+            c->idle_close_ms = (uint32_t)n;
+            break;
+        case WORKER_MEMORY: TRY(parse_number(optarg, UINT64_MAX >> 1, &c->worker_bytes_max, err)); break;
+        case PUBLISH_FROM:
+            if (strcmp(optarg, "loopback") != 0 && strcmp(optarg, "anywhere") != 0)
+                return FAIL(err, S_INVALID, "--publish-from `%s`: expected loopback or anywhere", optarg);
+            c->publish_loopback_only = strcmp(optarg, "loopback") == 0;
+            break;
+        case UNSANDBOXED: c->allow_unsandboxed = true; break;
+        case VERSION: printf("spacetimedb-host %s\n", SPACETIME_VERSION); exit(0);
+        case HELP: fputs(usage, stdout); exit(0);
+        default: return FAIL(err, S_INVALID, "see spacetimedb-host --help");
+        }
+    }
+    if (optind < argc && strcmp(argv[optind], "start") == 0)
+        optind++;
+    if (optind < argc)
+        return FAIL(err, S_INVALID, "unexpected argument `%s`", argv[optind]);
+    return S_OK;
+}
+
+static Status make_data_dir(HostConfig *c, Error *err)
+{
+    for (char *p = c->data_dir + 1;; p++) {
+        char was = *p;
+        if (was != '/' && was != 0)
+            continue;
+        *p = 0;
+        if (mkdir(c->data_dir, geteuid() == 0 ? 0711 : 0700) != 0 && errno != EEXIST)
+            return FAIL(err, S_IO, "cannot make the data directory %s: %s", c->data_dir, strerror(errno));
+        *p = was;
+        if (!was)
+            break;
+    }
+    char absolute[PATH_MAX];
+    if (!realpath(c->data_dir, absolute) || strlen(absolute) >= sizeof c->data_dir)
+        return FAIL(err, S_IO, "data directory %s: %s", c->data_dir, strerror(errno ? errno : ENAMETOOLONG));
+    memcpy(c->data_dir, absolute, strlen(absolute) + 1);
+    char sub[600];
+    snprintf(sub, sizeof sub, "%s/modules", c->data_dir);
+    mkdir(sub, 0711);
+    if (!c->key_dir[0])
+        snprintf(c->key_dir, sizeof c->key_dir, "%s", c->data_dir);
+    mkdir(c->key_dir, 0700);
+    /* one host for one data directory */
+    snprintf(sub, sizeof sub, "%s/spacetime.pid", c->data_dir);
+    int fd = open(sub, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return FAIL(err, S_IO, "cannot open %s: %s", sub, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        char pid[32] = "";
+        if (read(fd, pid, sizeof pid - 1) < 0)
+            pid[0] = 0;
+        pid[strcspn(pid, "\n")] = 0;
+        close(fd);
+        return FAIL(err, S_BUSY, "another host (process %s) uses the data directory %s: stop it, or give this one its own --data-dir", pid, c->data_dir);
+    }
+    if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", getpid()) < 0)
+        log_warn("cannot write %s", sub);
+    return S_OK; /* the lock lives as long as the process */
+}
+
+static void note(const char *line)
+{
+    printf("%s\n", line);
+    fflush(stdout);
+}
+
+static void init_handles(Host *h)
+{
+    uv_loop_init(&h->loop);
+    pthread_mutex_init(&h->lock, NULL);
+    h->posts_tail = &h->posts;
+    h->loop_thread = pthread_self();
+    h->started_us = clock_wall_us();
+    uv_async_init(&h->loop, &h->wake, on_wake);
+    uv_check_init(&h->loop, &h->check);
+    uv_timer_init(&h->loop, &h->tick);
+    h->wake.data = h->check.data = h->tick.data = h;
+    uv_check_start(&h->check, on_check);
+    uv_timer_start(&h->tick, on_tick, 50, 50);
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&h->loop, &stop_signals[i]);
+        stop_signals[i].data = h;
+        uv_signal_start(&stop_signals[i], on_stop_signal, i ? SIGTERM : SIGINT);
+    }
+}
+
+static Status run(Host *h, Error *err)
+{
+    HostConfig *c = &h->config;
+    TRY(make_data_dir(c, err));
+    printf("spacetimedb-host version: %s\n", SPACETIME_VERSION);
+    printf("database running in data directory %s\n", c->data_dir);
+    fflush(stdout);
+    const char *conninfo = c->conninfo;
+    if (!conninfo[0]) {
+        TRY(embedded_start(&h->embedded, c->data_dir, note, err));
+        conninfo = embedded_conninfo(h->embedded);
+    }
+    printf("PostgreSQL: psql \"%s\"\n", conninfo);
+    fflush(stdout);
+    init_handles(h);
+    StorageConfig storage = {
+        .conninfo = conninfo,
+        .sql_dir = c->sql_dir,
+        .lag_bound_ms = c->lag_bound_ms,
+        .user = h,
+        .on_progress = on_progress,
+        .on_failure = on_failure,
+        .on_pressure = on_pressure,
+    };
+    TRY(storage_open(&h->storage, &storage, err));
+    NetConfig net = {
+        .loop = &h->loop,
+        .listen_host = c->listen_host,
+        .listen_port = c->listen_port,
+        .key_dir = c->key_dir,
+        .backend = db_backend(h),
+    };
+    TRY(net_start(&h->net, &net, err));
+    printf("Starting SpacetimeDB listening on %s:%u\n", c->listen_host, net_port(h->net));
+    fflush(stdout);
+    uv_run(&h->loop, UV_RUN_DEFAULT);
+    return S_OK;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    setenv("UV_THREADPOOL_SIZE", "16", 0); /* operations wait for PostgreSQL and for workers */
+    static Host host;
+    Error err = {0};
+    default_config(&host.config);
+    Status status = parse_options(&host.config, argc, argv, &err);
+    if (status != S_OK) {
+        fprintf(stderr, "error: %s\n", err.text);
+        return 2;
+    }
+    status = run(&host, &err);
+    if (status != S_OK)
+        fprintf(stderr, "Error: %s\n", err.text);
+    if (host.storage) {
+        stop_databases(&host);
+        storage_close(host.storage);
+    }
+    if (host.embedded)
+        embedded_stop(host.embedded);
+    if (status == S_OK)
+        log_info("stopped");
+    return status == S_OK ? 0 : 1;
+}

@@ -1,0 +1,759 @@
+/* publish.c - publishing a module: describe, diff, prepare, one PostgreSQL transaction, swap.
+ *
+ * A publish is one operation of its database, sequential on a job thread (design.md "A publish, step by step"). Whatever fails
+ * before the COMMIT leaves the old version running; after the COMMIT only pointer assignments are left, and a worker
+ * that dies there is replaced by one that loads the new version. */
+#include "host/host.h"
+#include "host/wire/identity.h"
+#include "host/wire/sats_json.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DESCRIBE_TIMEOUT_MS = 15000, PREPARE_TIMEOUT_MS = 600000, SETTLE_TIMEOUT_MS = 60000, INIT_TIMEOUT_MS = 60000, OUTCOME_RETRY_MS = 200 };
+
+typedef struct Publishing {
+    Host *host;
+    NetRequest *req;
+    Database *db;
+    bool preview, is_new, clear, break_clients;
+    char name[72];                /* from the path, empty: by identity or unnamed */
+    uint8_t caller[32], identity[32];
+    Bytes program;                /* the request's body */
+    uint8_t program_hash[32];
+    char token[80];
+    /* found in the catalog */
+    uint64_t id;
+    uint8_t owner[32];
+    char first_name[72];
+    /* built on the way */
+    ModuleDef *def;
+    SchemaImage image;
+    uint32_t *since;
+    Link *link;                   /* a new worker (first publish, reset) */
+    Buf first_record;
+    uint64_t new_id;
+    bool committed, swapped;
+    /* the answer */
+    int status;
+    bool json;
+    Buf body;
+    Error err;
+} Publishing;
+
+static void answer(Publishing *p, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void answer(Publishing *p, int status, const char *fmt, ...)
+{
+    char text[4096];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    p->status = status;
+    p->json = false;
+    buf_reset(&p->body);
+    buf_put_text(&p->body, text);
+}
+
+static void publishing_free(Publishing *p)
+{
+    if (p->json)
+        reply_json(p->req, p->status, &p->body);
+    else
+        net_request_reply(p->req, p->status, "text/plain; charset=utf-8", buf_bytes(&p->body));
+    if (p->def)
+        module_def_unref(p->def);
+    free((void *)p->image.ids);
+    free(p->since);
+    buf_done(&p->first_record);
+    buf_done(&p->body);
+    free(p);
+}
+
+/* ---- describe ---- */
+
+static Status check_supported(const ModuleDef *def, Error *err)
+{
+    Error first = {0};
+    if (def->nprocedures)
+        FAIL(&first, S_INVALID, "procedure `%.*s`", STR_FMT(def->procedures[0].name));
+    else if (def->nviews)
+        FAIL(&first, S_INVALID, "view `%.*s`", STR_FMT(def->views[0].name));
+    for (uint32_t i = 0; i < def->ntables && first.code == S_OK; i++)
+        if (def->tables[i].schedule)
+            FAIL(&first, S_INVALID, "scheduled table `%.*s`", STR_FMT(def->tables[i].name));
+    if (first.code == S_OK)
+        return S_OK;
+    return FAIL(err, S_INVALID, "this host runs tables and reducers; the module also declares the %s: remove it, or publish to a newer host", first.text);
+}
+
+/* Load the module in a throwaway worker, so that a crash at load costs nothing. */
+static Status describe(Publishing *p, ModuleDef **ret, Error *err)
+{
+    char path[600], dir[560];
+    TRY(module_file_write(p->host, p->identity, p->program, path, err));
+    LinkConfig config;
+    link_config_for(p->host, p->identity, "describe", &config, dir, sizeof dir);
+    Link *link = NULL;
+    Status status = link_spawn(&link, &config, err);
+    if (status == S_OK) {
+        OWN(buf) Buf part = {0};
+        buf_put_str(&part, str_of(path));
+        Bytes bytes = buf_bytes(&part);
+        status = link_control(link, CTL_DESCRIBE, 1, &bytes, DESCRIBE_TIMEOUT_MS, err);
+        if (status == S_UNAVAILABLE)
+            status = CONTEXT(err, "the module crashed or hung while it was loaded");
+        if (status == S_OK) {
+            Reader r = reader_of(buf_bytes(&link->answer));
+            read_str(&r);
+            read_str(&r);
+            Bytes definition = read_blob(&r);
+            status = r.bad ? FAIL(err, S_INTERNAL, "the worker's description of the module is cut short") : module_def_from_bsatn(ret, definition, err);
+        }
+        link_free(link);
+    }
+    unlink(path);
+    if (status == S_OK && (status = check_supported(*ret, err)) != S_OK) {
+        module_def_unref(*ret);
+        *ret = NULL;
+    }
+    return status;
+}
+
+/* ---- images ---- */
+
+static Status make_image(Publishing *p, const SchemaImage *old, Error *err)
+{
+    const ModuleDef *def = p->def;
+    uint32_t *ids = x_alloc((def->ntables + 1) * sizeof *ids), missing = 0;
+    for (uint32_t i = 0; i < def->ntables; i++) {
+        for (uint32_t k = 0; old && k < old->def->ntables; k++)
+            if (str_eq(old->def->tables[k].name, def->tables[i].name))
+                ids[i] = old->ids[k];
+        missing += ids[i] == 0;
+    }
+    uint32_t next = 0;
+    if (missing) {
+        Status status = storage_allocate_table_ids(p->host->storage, missing, &next, err);
+        if (status != S_OK) {
+            free(ids);
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < def->ntables; i++)
+        if (ids[i] == 0)
+            ids[i] = next++;
+    p->image = (SchemaImage){p->def, (old ? old->version : 0) + 1, ids};
+    return S_OK;
+}
+
+static void hash_hex_reversed(char out[80], const uint8_t hash[32])
+{ /* a Hash in JSON: the bytes read as a little-endian number, without leading zeros (http-api.md 3.2) */
+    char hex[65];
+    uint8_t reversed[32];
+    for (int i = 0; i < 32; i++)
+        reversed[i] = hash[31 - i];
+    hex_encode(hex, reversed, 32);
+    const char *p = hex;
+    while (*p == '0' && p[1])
+        p++;
+    snprintf(out, 80, "0x%s", p);
+}
+
+static void migration_token(char out[80], const uint8_t identity[32], const uint8_t old_hash[32], const uint8_t new_hash[32])
+{
+    char text[3 * 64 + 1];
+    identity_to_hex(text, identity);
+    hex_encode(text + 64, old_hash, 32);
+    hex_encode(text + 128, new_hash, 32);
+    uint8_t hash[32];
+    keccak_256(hash, str_bytes(str_of(text)));
+    hash_hex_reversed(out, hash);
+}
+
+/* ---- success ---- */
+
+static void answer_success(Publishing *p, const char *what)
+{
+    char hex[65];
+    identity_to_hex(hex, p->identity);
+    p->status = 200;
+    p->json = true;
+    buf_reset(&p->body);
+    buf_put_text(&p->body, "{\"Success\":{\"domain\":");
+    if (p->name[0])
+        json_string(&p->body, str_of(p->name));
+    else
+        buf_put_text(&p->body, "null");
+    buf_printf(&p->body, ",\"database_identity\":\"%s\",\"op\":\"%s\"}}", hex, what);
+}
+
+/* ---- a new worker with the new version and its init (first publish, reset) ---- */
+
+static Status start_new_version(Publishing *p, Error *err)
+{
+    Database *db = p->db;
+    char path[600], dir[560];
+    TRY(module_file_write(p->host, p->identity, p->program, path, err));
+    LinkConfig config;
+    link_config_for(p->host, p->identity, db->name, &config, dir, sizeof dir);
+    Status status = link_spawn(&p->link, &config, err);
+    if (status != S_OK) {
+        unlink(path);
+        return status;
+    }
+    OWN(buf) Buf load = {0};
+    load_record(&load, db, &p->image, path, p->since);
+    Bytes part = buf_bytes(&load);
+    status = link_control(p->link, CTL_LOAD, 1, &part, PREPARE_TIMEOUT_MS, err);
+    unlink(path);
+    uint8_t zero[8] = {0}, init[40];
+    part = bytes_of(zero, 8);
+    if (status == S_OK)
+        status = link_control(p->link, CTL_READY, 1, &part, PREPARE_TIMEOUT_MS, err);
+    if (status == S_OK) {
+        memcpy(init, db->owner, 32);
+        store_i64(init + 32, clock_wall_us());
+        part = bytes_of(init, 40);
+        if (module_def_lifecycle(p->def, LIFECYCLE_INIT) >= 0)
+            logs_system(db->logs, 2, "Invoking `init` reducer");
+        status = link_control(p->link, CTL_INIT, 1, &part, INIT_TIMEOUT_MS, err);
+    }
+    Bytes record;
+    if (status == S_OK && ring_read(&p->link->commit, &record)) {
+        buf_put_bytes(&p->first_record, record);
+        ring_release(&p->link->commit);
+    }
+    return status;
+}
+
+static void take_image(Database *db, Publishing *p)
+{
+    db->image = (SchemaImage){module_def_ref(p->image.def), p->image.version, p->image.ids};
+    p->image.ids = NULL;
+    free(db->since_versions);
+    db->since_versions = p->since;
+    p->since = NULL;
+    memcpy(db->program_hash, p->program_hash, 32);
+}
+
+static Status attach_new_version(Publishing *p, Error *err)
+{
+    Database *db = p->db;
+    uint64_t offset = p->first_record.len ? 1 : 0;
+    db->link = p->link;
+    p->link = NULL;
+    db->ready_offset = offset;
+    db->next_call_seq = MAX(db->next_call_seq, 1u);
+    db->answered_call_seq = db->next_call_seq - 1;
+    atomic_store(&db->complete, offset);
+    atomic_store(&db->durable, offset);
+    db->source = link_source(db->link);
+    TRY(storage_attach(p->host->storage, &db->lease, &db->image, offset, &db->source, err));
+    db->attached = true;
+    return S_OK;
+}
+
+static void publish_new_work(Operation *op)
+{
+    Publishing *p = op->arg;
+    Database *db = p->db;
+    Error *err = &p->err;
+    Status status = describe(p, &p->def, err);
+    if (status == S_OK)
+        status = make_image(p, NULL, err);
+    if (status != S_OK) {
+        answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
+        return;
+    }
+    p->since = since_versions_next(NULL, NULL, &p->image);
+    status = start_new_version(p, err);
+    if (status != S_OK) {
+        answer(p, 500, "%s", err->text);
+        return;
+    }
+    Publish publish = {
+        .new_image = &p->image,
+        .program = p->program,
+        .name = str_of(p->name),
+        .first_record = buf_bytes(&p->first_record),
+    };
+    memcpy(publish.program_hash, p->program_hash, 32);
+    memcpy(publish.publisher, p->caller, 32);
+    memcpy(publish.identity, p->identity, 32);
+    memcpy(publish.owner, p->caller, 32);
+    bool unknown = false;
+    status = storage_publish(p->host->storage, &publish, &p->new_id, &unknown, err);
+    while (status != S_OK && unknown) { /* neither may run before the catalog has told */
+        uint32_t version = 0;
+        Status asked = storage_publish_outcome(p->host->storage, p->identity, &version, err);
+        if (asked == S_UNAVAILABLE) {
+            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
+            continue;
+        }
+        unknown = false;
+        if (asked == S_OK && version == p->image.version) {
+            OWN(arena) Arena a = {0};
+            uint32_t n = 0;
+            DatabaseInfo *info = NULL;
+            status = storage_databases(p->host->storage, &a, NULL, p->identity, NULL, &n, &info, err);
+            if (status == S_OK && n == 1)
+                p->new_id = info->id;
+        }
+    }
+    if (status == S_DENIED) {
+        p->status = 401;
+        p->json = true;
+        buf_printf(&p->body, "{\"PermissionDenied\":{\"name\":\"%s\"}}", p->name);
+        return;
+    }
+    if (status != S_OK) {
+        answer(p, status == S_CONFLICT ? 409 : status == S_UNAVAILABLE ? 503 : 500, "%s", err->text);
+        return;
+    }
+    p->committed = true;
+    db->id = p->new_id;
+    status = storage_acquire(p->host->storage, db->id, &db->lease, err);
+    if (status == S_OK) {
+        take_image(db, p);
+        status = attach_new_version(p, err);
+    }
+    answer_success(p, "created");
+    if (status != S_OK) /* stored, but not running: the next request opens it */
+        log_error("database %s: published, but it could not be started: %s", db->name, err->text);
+    else
+        p->swapped = true;
+    logs_system(db->logs, 2, "Database initialized");
+}
+
+static void publish_new_after(Operation *op)
+{
+    Publishing *p = op->arg;
+    Database *db = p->db;
+    if (p->committed && p->name[0])
+        snprintf(db->name, sizeof db->name, "%s", p->name);
+    if (p->swapped) {
+        db_watch(db);
+        db_release(db);
+        log_info("database %s: created, identity %s", db->name, db->hex);
+    } else {
+        db->state = p->committed ? DB_CLOSED : DB_DELETED;
+        if (db->refs)
+            db_release(db);
+        if (db->link)
+            forget_link(db);
+    }
+    link_free(p->link);
+    publishing_free(p);
+}
+
+/* ---- update ---- */
+
+static void abort_prepared(Database *db)
+{
+    Error err = {0};
+    if (link_control(db->link, CTL_ABORT, 0, NULL, PREPARE_TIMEOUT_MS, &err) != S_OK)
+        log_warn("database %s: abandoning a publish: %s", db->name, err.text); /* the worker died: recovery loads the old version */
+}
+
+static bool client_knows(const Database *db, uint32_t version)
+{
+    for (uint32_t i = 0; i < db->nslots; i++)
+        if (db->slots[i].used && db->slots[i].schema_version == version)
+            return true;
+    return false;
+}
+
+static void take_update_on_loop(void *arg)
+{
+    Publishing *p = arg;
+    Database *db = p->db;
+    SchemaImage old = db->image;
+    take_image(db, p);
+    db->history = x_realloc(db->history, (db->nhistory + 1) * sizeof *db->history);
+    db->history[db->nhistory++] = old;
+    for (uint32_t i = 0; i < db->nhistory;) { /* forget what no connected client knows */
+        if (client_knows(db, db->history[i].version)) {
+            i++;
+            continue;
+        }
+        module_def_unref(db->history[i].def);
+        free((void *)db->history[i].ids);
+        db->history[i] = db->history[--db->nhistory];
+    }
+    db->crashes = 0;
+}
+
+static Status publish_update(Publishing *p, Error *err)
+{
+    Database *db = p->db;
+    Host *h = p->host;
+    TRY(make_image(p, &db->image, err));
+    p->since = since_versions_next(&db->image, db->since_versions, &p->image);
+    Plan plan;
+    plan_make(&plan, db->image.def, p->def);
+    if (plan.forbidden.len) {
+        Status s = FAIL(err, S_INVALID, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)900),
+                        (char *)plan.forbidden.ptr);
+        answer(p, 400, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)4000), (char *)plan.forbidden.ptr);
+        plan_done(&plan);
+        return s;
+    }
+    char token[80];
+    migration_token(token, p->identity, db->program_hash, p->program_hash);
+    Status status = S_OK;
+    if (plan.breaks_clients && !p->break_clients)
+        status = FAIL(err, S_INVALID,
+                      "Failed to create or update the database: Migration plan contains a client-breaking change which is disallowed under current policy");
+    else if (p->break_clients && strcmp(token, p->token) != 0)
+        status = FAIL(err, S_INVALID, "Failed to create or update the database: Token provided is invalid or does not match expected hash");
+    char path[600] = "";
+    if (status == S_OK)
+        status = module_file_write(h, p->identity, p->program, path, err);
+    if (status != S_OK) {
+        plan_done(&plan);
+        return status;
+    }
+    OWN(buf) Buf load = {0};
+    load_record(&load, db, &p->image, path, p->since);
+    Bytes part = buf_bytes(&load);
+    status = link_control(db->link, CTL_PREPARE, 1, &part, PREPARE_TIMEOUT_MS, err);
+    unlink(path);
+    if (status == S_OK) {
+        status = storage_settle(h->storage, db->id, SETTLE_TIMEOUT_MS, err);
+        bool unknown = false;
+        if (status == S_OK) {
+            Publish publish = {.old_image = &db->image, .new_image = &p->image, .plan = &plan, .program = p->program, .lease = &db->lease};
+            memcpy(publish.program_hash, p->program_hash, 32);
+            memcpy(publish.publisher, p->caller, 32);
+            memcpy(publish.identity, p->identity, 32);
+            memcpy(publish.owner, db->owner, 32);
+            status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
+        }
+        while (status != S_OK && unknown) {
+            uint32_t version = 0;
+            Error asking;
+            Status asked = storage_publish_outcome(h->storage, p->identity, &version, &asking);
+            if (asked == S_OK) {
+                unknown = false;
+                if (version == p->image.version)
+                    status = S_OK;
+                continue;
+            }
+            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
+        }
+        if (status != S_OK)
+            abort_prepared(db);
+    }
+    plan_done(&plan);
+    TRY(status);
+    p->committed = true;
+    host_on_loop(h, take_update_on_loop, p);
+    Error swap;
+    if (link_control(db->link, CTL_SWAP, 0, NULL, PREPARE_TIMEOUT_MS, &swap) != S_OK)
+        log_warn("database %s: %s; a new worker loads the published version", db->name, swap.text);
+    return S_OK;
+}
+
+static void close_for_reset(void *arg)
+{
+    Database *db = arg;
+    db_close_clients(db, 1001, "module exited");
+    db->state = DB_CLOSING;
+    db_unwatch(db);
+}
+
+static void reset_slots(void *arg)
+{
+    Database *db = arg;
+    for (uint32_t i = 0; i < db->nslots; i++) {
+        while (db->slots[i].nsets)
+            buf_done(&db->slots[i].sets[--db->slots[i].nsets].queries);
+        free(db->slots[i].sets);
+    }
+    free(db->slots);
+    db->slots = NULL;
+    db->nslots = 0;
+    db->free_slot = CLIENT_NONE;
+    db->inflight.len = db->inflight_head = 0;
+    for (uint32_t i = 0; i < db->nhistory; i++) {
+        module_def_unref(db->history[i].def);
+        free((void *)db->history[i].ids);
+    }
+    db->nhistory = 0;
+    if (db->channel)
+        net_channel_free(db->channel);
+    db->channel = NULL;
+}
+
+/* Everything goes; names, identity and owner stay. The old version is gone only with the COMMIT. */
+static Status publish_reset(Publishing *p, Error *err)
+{
+    Database *db = p->db;
+    Host *h = p->host;
+    TRY(make_image(p, NULL, err));
+    p->image.version = db->image.version + 1;
+    p->since = since_versions_next(NULL, NULL, &p->image);
+    TRY(start_new_version(p, err));
+    host_on_loop(h, close_for_reset, db);
+    op_close(db);
+    TRY(storage_acquire(h->storage, db->id, &db->lease, err));
+    Publish publish = {.old_image = &db->image, .new_image = &p->image, .program = p->program, .lease = &db->lease, .reset = true,
+                       .first_record = buf_bytes(&p->first_record)};
+    memcpy(publish.program_hash, p->program_hash, 32);
+    memcpy(publish.publisher, p->caller, 32);
+    memcpy(publish.identity, p->identity, 32);
+    memcpy(publish.owner, db->owner, 32);
+    bool unknown = false;
+    Status status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
+    while (status != S_OK && unknown) {
+        uint32_t version = 0;
+        Error asking;
+        if (storage_publish_outcome(h->storage, p->identity, &version, &asking) == S_OK) {
+            unknown = false;
+            status = version == p->image.version ? S_OK : status;
+        } else {
+            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
+        }
+    }
+    if (status != S_OK) {
+        storage_release(h->storage, &db->lease);
+        return status; /* the next request opens the old version again */
+    }
+    p->committed = true;
+    host_on_loop(h, reset_slots, db);
+    module_def_unref(db->image.def);
+    free((void *)db->image.ids);
+    take_image(db, p);
+    logs_clear(db->logs);
+    logs_system(db->logs, 2, "Database initialized");
+    status = attach_new_version(p, err);
+    p->swapped = status == S_OK;
+    return status;
+}
+
+static void publish_update_work(Operation *op)
+{
+    Publishing *p = op->arg;
+    Database *db = p->db;
+    Error *err = &p->err;
+    if (db->state == DB_DELETED || db->state == DB_CLOSED) {
+        answer(p, 503, "database %s is %s", db->name, db->last_error.code ? db->last_error.text : "closed");
+        return;
+    }
+    if (!p->clear && !p->preview && memcmp(p->program_hash, db->program_hash, 32) == 0) {
+        answer_success(p, "updated");
+        return;
+    }
+    Status status = describe(p, &p->def, err);
+    if (status != S_OK) {
+        answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
+        return;
+    }
+    if (p->preview) {
+        Plan plan;
+        plan_make(&plan, db->image.def, p->def);
+        p->status = 200;
+        p->json = true;
+        if (plan.forbidden.len) {
+            OWN(buf) Buf reason = {0};
+            buf_put_text(&reason, "Errors occurred:\n");
+            buf_put_bytes(&reason, buf_bytes(&plan.forbidden));
+            buf_put_text(&p->body, "{\"ManualMigrate\":{\"reason\":");
+            json_string(&p->body, buf_str(&reason));
+        } else {
+            Str style;
+            bool plain = net_request_query(p->req, "style", &style) && str_is(style, "NoColor");
+            OWN(buf) Buf text = {0};
+            plan_print(&text, &plan, !plain);
+            char token[80];
+            migration_token(token, p->identity, db->program_hash, p->program_hash);
+            buf_put_text(&p->body, "{\"AutoMigrate\":{\"migrate_plan\":");
+            json_string(&p->body, buf_str(&text));
+            buf_printf(&p->body, ",\"break_clients\":%s,\"token\":\"%s\"", plan.breaks_clients ? "true" : "false", token);
+        }
+        buf_put_text(&p->body, ",\"major_version_upgrade\":false}}");
+        plan_done(&plan);
+        return;
+    }
+    status = p->clear ? publish_reset(p, err) : publish_update(p, err);
+    if (p->committed) {
+        char hex[65];
+        hex_encode(hex, p->program_hash, 32);
+        logs_system(db->logs, 2, "Updated program to %s", hex);
+        if (!p->clear)
+            logs_system(db->logs, 2, "Database updated");
+        answer_success(p, "updated");
+    } else if (!p->status) {
+        logs_system(db->logs, 0, "Database update failed: %s", err->text);
+        answer(p, status == S_INVALID || status == S_CONFLICT ? 400 : status == S_UNAVAILABLE || status == S_BUSY ? 503 : 500, "%s", err->text);
+    }
+}
+
+static void publish_update_after(Operation *op)
+{
+    Publishing *p = op->arg;
+    Database *db = p->db;
+    if (p->clear) {
+        if (p->swapped)
+            db_watch(db);
+        else if (db->state == DB_CLOSING)
+            db->state = DB_CLOSED;
+    }
+    if (p->committed)
+        log_info("database %s: schema version %u is live", db->name, db->image.version);
+    db_release(db);
+    link_free(p->link);
+    publishing_free(p);
+}
+
+/* ---- entry ---- */
+
+static void update_opened(void *ctx, NetDb *db, const Error *err)
+{
+    Publishing *p = ctx;
+    if (err) {
+        answer(p, err->code == S_NOT_FOUND ? 404 : 500, "%s", err->text);
+        publishing_free(p);
+        return;
+    }
+    p->db = db;
+    db_operate(db, publish_update_work, publish_update_after, p);
+}
+
+static void find_work(void *arg)
+{
+    Publishing *p = arg;
+    OWN(arena) Arena a = {0};
+    uint32_t n = 0;
+    DatabaseInfo *info = NULL;
+    Str name = str_of(p->name);
+    p->err.code = S_OK;
+    keccak_256(p->program_hash, p->program);
+    if (!p->name[0] && p->is_new)
+        return;
+    if (storage_databases(p->host->storage, &a, p->name[0] ? &name : NULL, p->name[0] ? NULL : p->identity, NULL, &n, &info, &p->err) != S_OK)
+        return;
+    p->is_new = n == 0;
+    if (n) {
+        p->id = info->id;
+        memcpy(p->identity, info->identity, 32);
+        memcpy(p->owner, info->owner, 32);
+        if (info->nnames)
+            snprintf(p->first_name, sizeof p->first_name, "%.*s", STR_FMT(info->names[0]));
+    }
+}
+
+static void find_after(void *arg)
+{
+    Publishing *p = arg;
+    Host *h = p->host;
+    if (p->err.code != S_OK) {
+        answer(p, 503, "%s", p->err.text);
+        publishing_free(p);
+        return;
+    }
+    if (!p->is_new) {
+        char caller[65], identity[65];
+        identity_to_hex(caller, p->caller);
+        identity_to_hex(identity, p->identity);
+        if (memcmp(p->owner, p->caller, 32) != 0) {
+            answer(p, 403, "%s is not authorized to perform action on database %s: %s", caller, identity, p->clear ? "reset database" : "update database");
+            publishing_free(p);
+            return;
+        }
+        Database *db = db_get(h, p->identity);
+        db->id = p->id;
+        memcpy(db->owner, p->owner, 32);
+        if (p->first_name[0])
+            memcpy(db->name, p->first_name, sizeof db->name);
+        if (db->state == DB_DELETED)
+            db->state = DB_CLOSED;
+        db->retry_at_ns = 0; /* a publisher may try at once: the new module may be the cure */
+        if (db->crashes > 5)
+            db->crashes = 5;
+        char hex[65];
+        identity_to_hex(hex, p->identity);
+        db_open(h, str_of(hex), update_opened, p);
+        return;
+    }
+    if (p->preview) {
+        answer(p, 404, "`%s` not found", p->name[0] ? p->name : "database");
+        publishing_free(p);
+        return;
+    }
+    if (h->config.publish_loopback_only && !net_request_is_loopback(p->req)) {
+        answer(p, 401, "this host takes new databases only from its own machine; start it with --publish-from anywhere to allow others");
+        publishing_free(p);
+        return;
+    }
+    static const uint8_t none[32];
+    if (memcmp(p->identity, none, 32) == 0) {
+        char token[4096];
+        if (net_mint_identity(h->net, p->identity, token, sizeof token, &p->err) != S_OK) {
+            answer(p, 500, "%s", p->err.text);
+            publishing_free(p);
+            return;
+        }
+    }
+    Database *db = db_get(h, p->identity);
+    if (db->state == DB_OPENING) {
+        answer(p, 409, "another publish of this database is running");
+        publishing_free(p);
+        return;
+    }
+    db->state = DB_OPENING;
+    db->refs++;
+    memcpy(db->owner, p->caller, 32);
+    p->db = db;
+    db_operate(db, publish_new_work, publish_new_after, p);
+}
+
+static bool query_is_true(const NetRequest *req, const char *name)
+{
+    Str value;
+    return net_request_query(req, name, &value) && str_is(value, "true");
+}
+
+void publish_request(Host *h, NetRequest *req, bool preview)
+{
+    Publishing *p = NEW(Publishing);
+    p->host = h;
+    p->req = req;
+    p->preview = preview;
+    p->clear = !preview && (query_is_true(req, "clear") || net_request_route(req) == ROUTE_DB_RESET);
+    p->program = net_request_body(req);
+    memcpy(p->caller, net_request_caller(req), 32);
+    Str value, target = net_request_database(req);
+    p->break_clients = net_request_query(req, "policy", &value) && str_is(value, "BreakClients");
+    if (net_request_query(req, "token", &value))
+        snprintf(p->token, sizeof p->token, "%.*s", STR_FMT(value));
+    if (target.len == 0) {
+        p->is_new = true;
+        if (p->clear) {
+            answer(p, 400, "Clear database requires database name or identity");
+            publishing_free(p);
+            return;
+        }
+    } else if (!identity_from_hex(p->identity, target)) {
+        Error err;
+        if (database_name_check(target, &err) != S_OK) {
+            answer(p, 400, "Invalid URL: %s", err.text);
+            publishing_free(p);
+            return;
+        }
+        snprintf(p->name, sizeof p->name, "%.*s", STR_FMT(target));
+    }
+    if (p->break_clients && !p->token[0]) {
+        answer(p, 400, "Migration policy is set to `BreakClients`, but no migration token was provided.");
+        publishing_free(p);
+        return;
+    }
+    if (p->program.len == 0) {
+        answer(p, 400, "the request has no body: send the module's .so file");
+        publishing_free(p);
+        return;
+    }
+    host_job(h, find_work, find_after, p);
+}
