@@ -1,3 +1,6 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "host/base/base.h"
 
 #include <errno.h>
@@ -38,10 +41,13 @@ Status error_context(Error *err, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof text) {
-        snprintf(text + n, sizeof text - (size_t)n, ": %s", err->text);
-        memcpy(err->text, text, sizeof text);
-    }
+    size_t used = n < 0 ? 0 : MIN((size_t)n, sizeof text - 3);
+    memcpy(text + used, ": ", 2);
+    used += 2;
+    size_t rest = MIN(strlen(err->text), sizeof text - 1 - used); /* what does not fit is cut at its end */
+    memcpy(text + used, err->text, rest);
+    text[used + rest] = 0;
+    memcpy(err->text, text, sizeof text);
     return err->code;
 }
 
@@ -184,8 +190,9 @@ char *arena_sprintf(Arena *a, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     ASSERT(n >= 0);
-    char *p = arena_alloc_raw(a, (size_t)n + 1);
-    vsnprintf(p, (size_t)n + 1, fmt, again);
+    size_t size = (size_t)n + 1;
+    char *p = arena_alloc_raw(a, size);
+    vsnprintf(p, size, fmt, again);
     va_end(again);
     return p;
 }

@@ -45,6 +45,7 @@ typedef struct SequenceDef {
     Str name;             /* TABLE_COL_seq */
     uint16_t col;
     i128 start, min, max, increment; /* resolved: defaults filled in (1, 1, the type's maximum, 1) */
+    bool start_given, min_given, max_given; /* by the module: for the schema's JSON only */
 } SequenceDef;
 
 typedef struct ScheduleDef {
@@ -81,6 +82,7 @@ typedef struct ViewDef { Str name; uint32_t index; bool is_public, is_anonymous;
 typedef struct ModuleDef {
     Arena arena;
     _Atomic uint32_t refs;
+    Bytes bsatn;              /* the V10 bytes that it was read from; empty for the empty definition */
     uint32_t ntypes;          /* the typespace */
     const Type *const *types;
     uint32_t ntype_names;     /* declared type names, sorted by name */
@@ -98,6 +100,9 @@ enum { DEF_TABLES_MAX = 4096, DEF_COLUMNS_MAX = 1000, DEF_FUNCTIONS_MAX = 8192, 
  * concern what the SDK can declare, and PostgreSQL's limits). Untrusted input. On failure S_INVALID and
  * a text that heads the list of all problems, one a line, each naming table, column and remedy. */
 MUST_CHECK Status module_def_from_bsatn(ModuleDef **ret_def, Bytes bsatn, Error *err);
+/* The same; all problems, however many, are appended to `ret_problems` (an Error's text holds about ten and
+ * counts the rest). */
+MUST_CHECK Status module_def_from_bsatn_full(ModuleDef **ret_def, Bytes bsatn, Buf *ret_problems, Error *err);
 /* The empty definition: what a database has before its first publish. */
 ModuleDef *module_def_empty(void);
 ModuleDef *module_def_ref(ModuleDef *def);
@@ -128,6 +133,9 @@ Arena *module_builder_arena(ModuleBuilder *b);
 const Type *module_builder_named(ModuleBuilder *b, Str name, const Type *structure);
 /* Returns the table's position for the calls below. */
 uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is_event, uint32_t ncols, const BuilderColumn *cols);
+/* The row type of a table, with `ref` and `name` set: what a scheduled function's parameter and a view's return
+ * use. Declaring a named type of the table's name and structure gives the same. */
+const Type *module_builder_row(ModuleBuilder *b, uint32_t table);
 void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols);
 void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function);
 void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);

@@ -1,0 +1,448 @@
+/* module_builder.c - describe a module in a program, get RawModuleDef V10 as BSATN.
+ *
+ * Writes only what was declared; whether that makes sense is for module_def_from_bsatn to say. Names go out
+ * as they are (case policy None). Everything lives in the builder's arena until finish. */
+#include "host/schema/module_int.h"
+
+#include <stdio.h>
+
+typedef struct BuiltIndex {
+    struct BuiltIndex *next;
+    Str accessor;
+    uint16_t ncols;
+    const uint16_t *cols;
+} BuiltIndex;
+
+typedef struct BuiltTable {
+    Str name;
+    Access access;
+    bool is_event;
+    uint32_t ncols;
+    const BuilderColumn *cols;
+    const ColumnDef *defs; /* names only, for generated_name */
+    Type *row;
+    BuiltIndex *indexes, **indexes_end;
+} BuiltTable;
+
+typedef struct BuiltFunction {
+    struct BuiltFunction *next;
+    Str name;
+    const Type *params, *ret;
+    Lifecycle lifecycle;
+    bool is_public, is_anonymous;
+} BuiltFunction;
+
+typedef struct BuiltSchedule {
+    struct BuiltSchedule *next;
+    uint32_t table;
+    uint16_t at_col;
+    Str function;
+} BuiltSchedule;
+
+typedef struct FunctionList { BuiltFunction *first, **end; uint32_t n; } FunctionList;
+
+struct ModuleBuilder {
+    Arena arena;
+    uint32_t ntypes, types_cap; /* the typespace */
+    Type **types;
+    uint32_t ntables, tables_cap;
+    BuiltTable **tables;
+    FunctionList reducers, procedures, views;
+    BuiltSchedule *schedules;
+    uint32_t nschedules;
+    Str flaw; /* the first thing that cannot be written at all */
+};
+
+/* ---- describing ------------------------------------------------------------------------------- */
+
+ModuleBuilder *module_builder_new(void)
+{
+    ModuleBuilder *b = NEW(ModuleBuilder);
+    b->reducers.end = &b->reducers.first;
+    b->procedures.end = &b->procedures.first;
+    b->views.end = &b->views.first;
+    return b;
+}
+
+Arena *module_builder_arena(ModuleBuilder *b) { return &b->arena; }
+
+static Type *add_type(ModuleBuilder *b, Str name, const Type *structure)
+{
+    if (b->ntypes == b->types_cap) {
+        b->types_cap = MAX(b->types_cap * 2, 16u);
+        b->types = x_realloc(b->types, b->types_cap * sizeof *b->types);
+    }
+    Type *t = arena_copy(&b->arena, structure, sizeof *structure);
+    t->ref = (int32_t)b->ntypes;
+    t->name = arena_str(&b->arena, name);
+    b->types[b->ntypes++] = t;
+    return t;
+}
+
+static Type *type_by_name(ModuleBuilder *b, Str name)
+{
+    for (uint32_t i = 0; i < b->ntypes; i++)
+        if (str_eq(b->types[i]->name, name))
+            return b->types[i];
+    return NULL;
+}
+
+static const BuiltTable *table_of_row(ModuleBuilder *b, const Type *row)
+{
+    for (uint32_t i = 0; i < b->ntables; i++)
+        if (b->tables[i]->row == row)
+            return b->tables[i];
+    return NULL;
+}
+
+const Type *module_builder_named(ModuleBuilder *b, Str name, const Type *structure)
+{
+    for (uint32_t i = 0; i < b->ntables; i++) /* the struct of a table's rows, declared by itself */
+        if (str_eq(b->tables[i]->name, name) && type_equal(b->tables[i]->row, structure))
+            return b->tables[i]->row;
+    Type *known = type_by_name(b, name);
+    if (known && type_equal(known, structure))
+        return known;
+    const BuiltTable *table = known ? table_of_row(b, known) : NULL;
+    if (table)
+        known->name = table->name; /* the declared type keeps its spelling, the row type gives way */
+    else if (known && !b->flaw.len)
+        b->flaw = str_of(arena_sprintf(&b->arena, "type `%.*s` is declared twice with different parts; rename one", STR_FMT(name)));
+    return add_type(b, name, structure);
+}
+
+/* A row type is named after its table: PascalCase, or the table's spelling when another type has that name. */
+static Type *row_type(ModuleBuilder *b, Str table, const Type *structure)
+{
+    Str pascal = name_convert(&b->arena, table, CASE_PASCAL);
+    Type *same_spelling = type_by_name(b, table), *same_pascal = type_by_name(b, pascal);
+    if (same_spelling && type_equal(same_spelling, structure) && !table_of_row(b, same_spelling))
+        return same_spelling;
+    if (same_pascal && type_equal(same_pascal, structure) && !table_of_row(b, same_pascal))
+        return same_pascal;
+    return add_type(b, same_pascal ? table : pascal, structure);
+}
+
+uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is_event, uint32_t ncols, const BuilderColumn *cols)
+{
+    BuiltTable *t = ARENA_NEW(&b->arena, BuiltTable);
+    BuilderColumn *own = ARENA_ARRAY(&b->arena, BuilderColumn, ncols);
+    ColumnDef *defs = ARENA_ARRAY(&b->arena, ColumnDef, ncols);
+    Field *fields = ARENA_ARRAY(&b->arena, Field, ncols);
+    for (uint32_t i = 0; i < ncols; i++) {
+        own[i] = cols[i];
+        own[i].name = arena_str(&b->arena, cols[i].name);
+        own[i].default_bsatn.ptr = arena_copy(&b->arena, cols[i].default_bsatn.ptr, cols[i].default_bsatn.len);
+        defs[i].name = own[i].name;
+        fields[i] = (Field){.name = own[i].name, .type = cols[i].type};
+    }
+    *t = (BuiltTable){.name = arena_str(&b->arena, name), .access = access, .is_event = is_event, .ncols = ncols, .cols = own, .defs = defs};
+    t->row = row_type(b, name, type_product(&b->arena, ncols, fields));
+    t->indexes_end = &t->indexes;
+    if (b->ntables == b->tables_cap) {
+        b->tables_cap = MAX(b->tables_cap * 2, 16u);
+        b->tables = x_realloc(b->tables, b->tables_cap * sizeof *b->tables);
+    }
+    b->tables[b->ntables++] = t;
+    uint32_t position = b->ntables - 1;
+    for (uint32_t i = 0; i < ncols; i++) /* a key column gets one index, whatever else is asked of it */
+        if (cols[i].flags & (COLUMN_PK | COLUMN_UNIQUE | COLUMN_INDEX))
+            module_builder_index(b, position, own[i].name, 1, &(uint16_t){(uint16_t)i});
+    return position;
+}
+
+const Type *module_builder_row(ModuleBuilder *b, uint32_t table)
+{
+    ASSERT(table < b->ntables);
+    return b->tables[table]->row;
+}
+
+void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols)
+{
+    ASSERT(table < b->ntables);
+    BuiltTable *t = b->tables[table];
+    for (uint16_t i = 0; i < ncols; i++)
+        if (cols[i] >= t->ncols) { /* names are generated from columns: such an index cannot even be written */
+            b->flaw = str_of(arena_sprintf(&b->arena, "table `%.*s`: an index names column %u, but the table has %u columns",
+                                           STR_FMT(t->name), cols[i], t->ncols));
+            return;
+        }
+    BuiltIndex *ix = ARENA_NEW(&b->arena, BuiltIndex);
+    *ix = (BuiltIndex){NULL, arena_str(&b->arena, accessor), ncols, arena_copy(&b->arena, cols, ncols * sizeof *cols)};
+    *t->indexes_end = ix;
+    t->indexes_end = &ix->next;
+}
+
+void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function)
+{
+    ASSERT(table < b->ntables);
+    BuiltSchedule *s = ARENA_NEW(&b->arena, BuiltSchedule);
+    *s = (BuiltSchedule){b->schedules, table, at_col, arena_str(&b->arena, function)};
+    b->schedules = s;
+    b->nschedules++;
+}
+
+static BuiltFunction *add_function(ModuleBuilder *b, FunctionList *list, Str name, const Type *params, const Type *ret)
+{
+    BuiltFunction *f = ARENA_NEW(&b->arena, BuiltFunction);
+    *f = (BuiltFunction){.name = arena_str(&b->arena, name), .params = params ? params : &type_unit, .ret = ret ? ret : &type_unit, .lifecycle = LIFECYCLE_NONE};
+    *list->end = f;
+    list->end = &f->next;
+    list->n++;
+    return f;
+}
+
+void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle)
+{
+    add_function(b, &b->reducers, name, params, NULL)->lifecycle = lifecycle;
+}
+
+void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret)
+{
+    add_function(b, &b->procedures, name, params, ret);
+}
+
+void module_builder_view(ModuleBuilder *b, Str name, bool is_public, bool is_anonymous, const Type *ret)
+{
+    BuiltFunction *f = add_function(b, &b->views, name, NULL, ret);
+    f->is_public = is_public;
+    f->is_anonymous = is_anonymous;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+static void put_some_str(Buf *out, Str s)
+{
+    buf_put_u8(out, 0);
+    buf_put_str(out, s);
+}
+
+static void put_cols(Buf *out, uint16_t n, const uint16_t *cols)
+{
+    buf_put_u32(out, n);
+    buf_put(out, cols, n * sizeof *cols);
+}
+
+/* ProductType: the AlgebraicType without its tag. */
+static void put_product_type(Buf *out, const Type *t)
+{
+    OWN(buf) Buf whole = {0};
+    type_to_bsatn(&whole, t, true);
+    buf_put(out, whole.ptr + 1, whole.len - 1);
+}
+
+/* A type in the place of a field: a named one by reference. */
+static void put_use(Buf *out, const Type *t)
+{
+    if (t->ref >= 0) {
+        buf_put_u8(out, AT_REF);
+        buf_put_u32(out, (uint32_t)t->ref);
+    } else {
+        type_to_bsatn(out, t, true);
+    }
+}
+
+static bool flagged(const BuiltTable *t, uint32_t col, uint32_t flags) { return t->cols[col].flags & flags; }
+
+static uint32_t count_flagged(const BuiltTable *t, uint32_t flags)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->ncols; i++)
+        n += flagged(t, i, flags);
+    return n;
+}
+
+static void put_indexes(ModuleBuilder *b, Buf *out, const BuiltTable *t)
+{
+    uint32_t n = 0;
+    for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next)
+        n++;
+    buf_put_u32(out, n);
+    for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next) {
+        put_some_str(out, generated_name(&b->arena, t->name, t->defs, ix->ncols, ix->cols, "_idx_btree"));
+        if (ix->accessor.len)
+            put_some_str(out, ix->accessor);
+        else
+            buf_put_u8(out, 1);
+        buf_put_u8(out, INDEX_BTREE);
+        put_cols(out, ix->ncols, ix->cols);
+    }
+}
+
+static void put_constraints(ModuleBuilder *b, Buf *out, const BuiltTable *t)
+{
+    buf_put_u32(out, count_flagged(t, COLUMN_PK | COLUMN_UNIQUE));
+    for (uint32_t i = 0; i < t->ncols; i++)
+        if (flagged(t, i, COLUMN_PK | COLUMN_UNIQUE)) {
+            uint16_t col = (uint16_t)i;
+            put_some_str(out, generated_name(&b->arena, t->name, t->defs, 1, &col, "_key"));
+            buf_put_u8(out, 0); /* Unique */
+            put_cols(out, 1, &col);
+        }
+}
+
+static void put_sequences(ModuleBuilder *b, Buf *out, const BuiltTable *t)
+{
+    static const uint8_t start_min_max_none[] = {1, 1, 1}, one[16] = {1};
+    buf_put_u32(out, count_flagged(t, COLUMN_AUTO_INC));
+    for (uint32_t i = 0; i < t->ncols; i++)
+        if (flagged(t, i, COLUMN_AUTO_INC)) {
+            uint16_t col = (uint16_t)i;
+            put_some_str(out, generated_name(&b->arena, t->name, t->defs, 1, &col, "_seq"));
+            buf_put_u16(out, col);
+            buf_put(out, start_min_max_none, sizeof start_min_max_none);
+            buf_put(out, one, sizeof one); /* increment */
+        }
+}
+
+static void put_defaults(Buf *out, const BuiltTable *t)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->ncols; i++)
+        n += t->cols[i].has_default;
+    buf_put_u32(out, n);
+    for (uint32_t i = 0; i < t->ncols; i++)
+        if (t->cols[i].has_default) {
+            buf_put_u16(out, (uint16_t)i);
+            buf_put_blob(out, t->cols[i].default_bsatn);
+        }
+}
+
+static void put_table(ModuleBuilder *b, Buf *out, const BuiltTable *t)
+{
+    buf_put_str(out, t->name);
+    buf_put_u32(out, (uint32_t)t->row->ref);
+    buf_put_u32(out, count_flagged(t, COLUMN_PK));
+    for (uint32_t i = 0; i < t->ncols; i++)
+        if (flagged(t, i, COLUMN_PK))
+            buf_put_u16(out, (uint16_t)i);
+    put_indexes(b, out, t);
+    put_constraints(b, out, t);
+    put_sequences(b, out, t);
+    buf_put_u8(out, 1); /* User */
+    buf_put_u8(out, t->access);
+    put_defaults(out, t);
+    buf_put_u8(out, t->is_event);
+}
+
+static bool is_scheduled(const ModuleBuilder *b, Str function)
+{
+    for (const BuiltSchedule *s = b->schedules; s; s = s->next)
+        if (str_eq(s->function, function))
+            return true;
+    return false;
+}
+
+static uint8_t visibility(const ModuleBuilder *b, const BuiltFunction *f)
+{
+    return f->lifecycle == LIFECYCLE_NONE && !is_scheduled(b, f->name); /* 0 Private, 1 ClientCallable */
+}
+
+static void put_functions(ModuleBuilder *b, Buf *out, Section section, const FunctionList *list)
+{
+    uint32_t view_index[2] = {0}; /* per-sender and anonymous views are numbered apart */
+    buf_put_u32(out, list->n);
+    for (const BuiltFunction *f = list->first; f; f = f->next) {
+        buf_put_str(out, f->name);
+        if (section == SECTION_VIEWS) {
+            buf_put_u32(out, view_index[f->is_anonymous]++);
+            buf_put_u8(out, f->is_public);
+            buf_put_u8(out, f->is_anonymous);
+        }
+        put_product_type(out, f->params);
+        if (section == SECTION_REDUCERS) {
+            buf_put_u8(out, visibility(b, f));
+            type_to_bsatn(out, &type_unit, true);
+            type_to_bsatn(out, type_scalar(TYPE_STRING), true);
+            continue;
+        }
+        put_use(out, f->ret);
+        if (section == SECTION_PROCEDURES)
+            buf_put_u8(out, visibility(b, f));
+    }
+}
+
+static void put_schedules(ModuleBuilder *b, Buf *out)
+{
+    buf_put_u32(out, b->nschedules);
+    for (const BuiltSchedule *s = b->schedules; s; s = s->next) {
+        Str table = b->tables[s->table]->name;
+        put_some_str(out, generated_name(&b->arena, table, NULL, 0, NULL, "_sched"));
+        buf_put_str(out, table);
+        buf_put_u16(out, s->at_col);
+        buf_put_str(out, s->function);
+    }
+}
+
+static void put_lifecycles(ModuleBuilder *b, Buf *out)
+{
+    uint32_t n = 0;
+    for (const BuiltFunction *f = b->reducers.first; f; f = f->next)
+        n += f->lifecycle != LIFECYCLE_NONE;
+    buf_put_u32(out, n);
+    for (const BuiltFunction *f = b->reducers.first; f; f = f->next)
+        if (f->lifecycle != LIFECYCLE_NONE) {
+            buf_put_u8(out, f->lifecycle);
+            buf_put_str(out, f->name);
+        }
+}
+
+static void put_types(ModuleBuilder *b, Buf *out)
+{
+    buf_put_u32(out, b->ntypes);
+    for (uint32_t i = 0; i < b->ntypes; i++) {
+        buf_put_u32(out, 0); /* no scope */
+        buf_put_str(out, b->types[i]->name);
+        buf_put_u32(out, i);
+        buf_put_u8(out, 1); /* custom_ordering: the author's order counts */
+    }
+}
+
+static void put_section(ModuleBuilder *b, Buf *out, Section section)
+{
+    buf_put_u8(out, section);
+    switch (section) {
+    case SECTION_TYPESPACE:
+        buf_put_u32(out, b->ntypes);
+        for (uint32_t i = 0; i < b->ntypes; i++)
+            type_to_bsatn(out, b->types[i], true);
+        break;
+    case SECTION_TYPES: put_types(b, out); break;
+    case SECTION_TABLES:
+        buf_put_u32(out, b->ntables);
+        for (uint32_t i = 0; i < b->ntables; i++)
+            put_table(b, out, b->tables[i]);
+        break;
+    case SECTION_REDUCERS: put_functions(b, out, section, &b->reducers); break;
+    case SECTION_PROCEDURES: put_functions(b, out, section, &b->procedures); break;
+    case SECTION_VIEWS: put_functions(b, out, section, &b->views); break;
+    case SECTION_SCHEDULES: put_schedules(b, out); break;
+    case SECTION_LIFECYCLES: put_lifecycles(b, out); break;
+    case SECTION_CASE_POLICY: buf_put_u8(out, 0); break; /* None */
+    case SECTION_EXPLICIT_NAMES: buf_put_u32(out, 0); break;
+    default: BUG("put_section %d", section);
+    }
+}
+
+Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err)
+{
+    static const Section sections[] = {SECTION_TYPESPACE, SECTION_TYPES, SECTION_TABLES, SECTION_REDUCERS, SECTION_PROCEDURES,
+                                       SECTION_VIEWS, SECTION_SCHEDULES, SECTION_LIFECYCLES, SECTION_CASE_POLICY,
+                                       SECTION_EXPLICIT_NAMES};
+    Status status = S_OK;
+    if (b->flaw.len) {
+        status = FAIL(err, S_INVALID, "%.*s", STR_FMT(b->flaw));
+    } else {
+        buf_put_u8(out, MODULE_V10);
+        buf_put_u32(out, COUNT_OF(sections));
+        for (size_t i = 0; i < COUNT_OF(sections); i++)
+            put_section(b, out, sections[i]);
+        if (!buf_ok(out))
+            status = FAIL(err, S_TOO_LARGE, "module definition exceeds %zu bytes", out->max);
+    }
+    free(b->types);
+    free(b->tables);
+    arena_done(&b->arena);
+    free(b);
+    return status;
+}
