@@ -50,7 +50,12 @@ uint32_t table_id(const Table *t);
 typedef struct EngineNext EngineNext;
 MUST_CHECK Status engine_prepare(EngineNext **ret, Engine *e, const SchemaImage *next, Error *err);
 void engine_swap(Engine *e, EngineNext *next);
-void engine_discard(EngineNext *next);
+void engine_discard(EngineNext *next); /* NULL is fine */
+/* Has nothing changed since the preparation? engine_swap asserts it; when false, discard and prepare again. */
+bool engine_next_is_current(const EngineNext *next);
+/* Append (commit.h) every sequence that does not begin at its start: those carried over, and new ones behind
+ * the values that a column holds already. For the catalog row of the publish. */
+void engine_next_sequences(const EngineNext *next, Buf *out, uint16_t *ret_nsequences);
 
 /* ---- loading at start (no transaction open) ---- */
 

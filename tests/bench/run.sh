@@ -1,0 +1,129 @@
+#!/bin/bash
+# Figures of `make bench`: each line is measured within this run, on this machine, against what a user would pick instead.
+#   bench NAME RATIO GOAL ok|short
+# BENCH_SECONDS (default 8) for each load. Raw figures go to stderr.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+seconds=${BENCH_SECONDS:-8}
+work=$(mktemp -d /tmp/stpg-bench-XXXXXX)
+chmod 711 "$work"
+pgbin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+client=$build/tests/tools/client
+host_pid=
+cleanup() { [ -z "$host_pid" ] || { kill -TERM "$host_pid" 2>/dev/null; wait "$host_pid" 2>/dev/null; } || true; rm -rf "$work"; }
+trap cleanup EXIT
+start_host() {
+  "$build/bin/spacetimedb-host" start --data-dir "$work/data" --listen-addr 127.0.0.1:0 >"$work/host.log" 2>&1 &
+  host_pid=$!
+  for ((i = 0; i < 600; i++)); do
+    port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' "$work/host.log")
+    [ -z "$port" ] || break
+    sleep 0.1
+  done
+  [ -n "$port" ] || { cat "$work/host.log" >&2; exit 1; }
+  url=http://127.0.0.1:$port
+}
+stop_host() { kill -TERM "$host_pid"; wait "$host_pid"; host_pid=; }
+note() { printf '  %s\n' "$*" >&2; }
+# figure NAME MEASURED BASE GOAL at-least|at-most
+figure() {
+  awk -v name="$1" -v a="$2" -v b="$3" -v goal="$4" -v kind="$5" 'BEGIN { r = a / b; good = kind == "at-least" ? r >= goal : r <= goal;
+    printf "bench %-28s %8.2f %s %-5g %s\n", name, r, kind == "at-least" ? ">=" : "<=", goal, good ? "ok" : "short" }'
+}
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+cc -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -I sdk plugins/ledger/ledger.c -o "$work/ledger.so"
+start_host
+token=$(curl -sf -X POST "$url/v1/identity" | sed 's/.*"token":"\([^"]*\)".*/\1/')
+auth=(-H "Authorization: Bearer $token")
+publish() { curl -sf "${auth[@]}" -X PUT --data-binary @"$work/ledger.so" "$url/v1/database/$1" >/dev/null; }
+call() { curl -sf "${auth[@]}" -H 'content-type: application/json' -d "$3" "$url/v1/database/$1/call/$2" >/dev/null; }
+conninfo=$(cat "$work/data/pg.conninfo")
+pg() { psql "$conninfo" -X -q -A -t "$@"; }
+publish ledger
+call ledger seed '[100000, 1000000]'
+pg -c "select spacetime.settle('ledger')" >/dev/null
+
+# The same transfer as a user would write it in PostgreSQL, on the same server with the same settings.
+pg <<'SQL'
+create schema bench;
+create table bench.accounts (id bigint primary key, balance bigint not null);
+insert into bench.accounts select i, 1000000 from generate_series(0, 99999) i;
+create function bench.transfer(payer bigint, payee bigint, amount bigint) returns void language plpgsql as $$
+declare low bigint := least(payer, payee); high bigint := greatest(payer, payee); funds bigint;
+begin
+  if payer = payee then raise exception 'same_account'; end if;
+  if amount <= 0 then raise exception 'non_positive_amount'; end if;
+  perform 1 from bench.accounts where id = low for update;
+  if not found then raise exception 'account_missing'; end if;
+  perform 1 from bench.accounts where id = high for update;
+  if not found then raise exception 'account_missing'; end if;
+  select balance into funds from bench.accounts where id = payer;
+  if funds < amount then raise exception 'insufficient_funds'; end if;
+  update bench.accounts set balance = balance - amount where id = payer;
+  update bench.accounts set balance = balance + amount where id = payee;
+end $$;
+vacuum analyze bench.accounts;
+SQL
+cat >"$work/uniform.sql" <<'SQL'
+\set a random(0, 99999)
+\set b (:a + random(1, 99999)) % 100000
+select bench.transfer(:a, :b, 1);
+SQL
+cat >"$work/zipf.sql" <<'SQL'
+\set a random_zipfian(1, 100000, 1.5) - 1
+\set b random_zipfian(1, 100000, 1.5) - 1
+\if :a = :b
+\set b (:b + 1) % 100000
+\endif
+select bench.transfer(:a, :b, 1);
+SQL
+bench_pg() { "$pgbin/pgbench" -d "$conninfo" -n -M prepared -c "$1" -j "$(( $1 < 2 ? 1 : 2 ))" -T "$seconds" -f "$work/$2.sql" 2>/dev/null; }
+lag_watch() { # the worst lag of the materialiser while a load runs, in milliseconds
+  : >"$work/lag"
+  while [ -e "$work/watching" ]; do pg -c "select extract(epoch from coalesce(lag, '0'::interval)) * 1000 from spacetime.status where database = 'ledger'" >>"$work/lag" 2>/dev/null || true; sleep 0.2; done
+}
+for kind in uniform zipf; do
+  theirs=$(bench_pg 16 $kind | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
+  touch "$work/watching"
+  lag_watch &
+  watcher=$!
+  read -r rate bad p50 p99 < <("$client" load "$port" ledger 32 40 "$seconds" 100000 $([ $kind = zipf ] && echo 1.5 || echo uniform))
+  rm "$work/watching"
+  wait $watcher || true
+  note "$kind: PL/pgSQL $theirs/s; confirmed reducer calls $rate/s ($bad refused, median $p50 us, p99 $p99 us); worst materialiser lag $(sort -n "$work/lag" | tail -1) ms"
+  pg -c "select spacetime.settle('ledger')" >/dev/null
+  [ "$(pg -c 'select sum(balance) from ledger.accounts')" = 100000000000 ] || { echo "the sum of balances is wrong" >&2; exit 1; }
+  figure "transfers_$kind" "$rate" "$theirs" $([ $kind = zipf ] && echo 60 || echo 15) at-least
+done
+
+# One call in flight: medians.
+(cd "$work" && "$pgbin/pgbench" -d "$conninfo" -n -M prepared -c 1 -j 1 -T "$seconds" -l --log-prefix=latency -f uniform.sql >/dev/null 2>&1)
+theirs=$(awk '{ print $3 }' "$work"/latency.* | median)
+read -r rate bad p50 p99 < <("$client" load "$port" ledger 1 1 "$seconds" 100000 uniform)
+note "one in flight: PL/pgSQL median $theirs us; confirmed call median $p50 us"
+figure latency_one_in_flight "$p50" "$theirs" 1.5 at-most
+
+# One write seen by 1,000 subscribers.
+read -r ours bare < <("$client" fanout "$port" ledger 1000 200)
+note "fan-out to 1,000: $ours us; the same bytes to 1,000 sockets: $bare us"
+figure fanout_1000 "$ours" "$bare" 1.5 at-most
+
+# Loading a million rows at start.
+call ledger seed '[1000000, 1]'
+pg -c "select spacetime.settle('ledger')" >/dev/null
+for i in 1 2 3 4 5; do
+  t0=$(date +%s%N)
+  pg -c "copy ledger.accounts to stdout (format binary)" >/dev/null
+  echo $((($(date +%s%N) - t0) / 1000))
+done >"$work/copy"
+for i in 1 2 3; do
+  stop_host
+  start_host
+  t0=$(date +%s%N)
+  curl -sf "$url/v1/database/ledger/schema?version=10" >/dev/null
+  echo $((($(date +%s%N) - t0) / 1000))
+done >"$work/load"
+note "a million rows: opened in $(median <"$work/load") us; COPY binary takes $(median <"$work/copy") us"
+figure load_1000000_rows "$(median <"$work/load")" "$(median <"$work/copy")" 3 at-most
