@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD   ?= build
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
-WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter
+WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter -Wno-format-truncation
 OPT     ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -D_GNU_SOURCE -DSPACETIME_VERSION='"$(VERSION)"' \
              -I. -I/usr/include/postgresql $(CFLAGS_EXTRA)
@@ -25,7 +25,8 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cli/*.c))
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
-TOOL_SRC := $(wildcard tests/bench/*.c tests/sim/*.c tests/fault/*.c)
+TOOL_SRC := $(wildcard tests/bench/*.c)
+SIM_OBJ  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/sim/*.c))
 BIN      := $(BUILD)/bin/spacetime $(BUILD)/bin/spacetimedb-host $(BUILD)/bin/spacetimedb-worker
 
 .PHONY: all help deps run demo test check unit integration sim bench soak fuzz asan ubsan tsan lint format format-check install uninstall clean plugins
@@ -66,7 +67,7 @@ $(BUILD)/obj/%.o: %.c
 # One archive: each program takes only the objects that it names, so the worker links no libpq.
 $(BUILD)/lib/libspacetime.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar qcs $@ $^
 
 $(BUILD)/bin/spacetime: $(CLI_OBJ) $(BUILD)/lib/libspacetime.a
 	@mkdir -p $(@D)
@@ -86,9 +87,13 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/lib/libspacetime.a
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
 
-# ---- tools of the tests: one program a file in tests/{bench,sim,fault} ----
+# ---- tools of the tests: one program a file in tests/bench, and the simulator ----
 TOOL_BIN := $(foreach s,$(TOOL_SRC),$(BUILD)/tests/tools/$(basename $(notdir $(s))))
-tools: $(TOOL_BIN)
+tools: $(TOOL_BIN) $(BUILD)/tests/tools/sim
+$(BUILD)/tests/tools/sim: $(SIM_OBJ) $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 define TOOL_RULE
 $(BUILD)/tests/tools/$(basename $(notdir $(1))): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/lib/libspacetime.a
 	@mkdir -p $$(@D)

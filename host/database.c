@@ -674,6 +674,8 @@ void db_drain(Database *db)
         }
     }
     ring_release(&link->frame);
+    if (bytes > link->area.sizes.bytes[RING_FRAME] / 4) /* it may wait for room; an idle worker is not woken for nothing */
+        bell_ring(&link->area, BELL_WORKER, false);
     if (link->frame.bad) {
         protocol_broken(db, "the frame ring");
         return;

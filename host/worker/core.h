@@ -15,6 +15,7 @@
 typedef struct Module Module;
 struct Module {
     ModuleDef *def;                          /* one reference */
+    Bytes definition;                        /* what `def` was read from: the V10 bytes the module declares; the Module's own */
     Str name, version;
     /* `items`: the array st_db.item, indexed by a record's position, giving the host's Table * for tables. The core fills
      * `slots` after load and after each swap from the record's table name. NULL in the simulator. */

@@ -1,0 +1,390 @@
+/* api.c - st_api: what a module's code may ask of the host while one of its functions runs.
+ *
+ * Every entry takes the handle that came with the context and nothing global, so calls of several databases could run side
+ * by side. Positions that a module passes (tables, columns) are checked; keys and rows are checked by the engine or here
+ * before anything keeps them. A failing write that nobody asked to be told about dooms the transaction: the first failure's
+ * text becomes the call's result, whatever the function returns. Reads go on working in a doomed transaction, since a
+ * function that has not looked at its statuses must not meet NULL where a row is. */
+#include "host/worker/core_int.h"
+#include <stdio.h>
+
+void api_begin(st_call *call, Core *c, Str function, uint64_t call_seq, int64_t timestamp_us)
+{
+    call->core = c;
+    call->db = (st_db){&api_table, call, c->schema->items};
+    call->function = function;
+    call->random = hash_u64((uint64_t)timestamp_us ^ hash_u64(call_seq + 0x9e3779b97f4a7c15u));
+    call->scratch_bytes = 0;
+    call->doomed = false;
+    call->last_status = ST_OK;
+    call->doom_len = call->fail_len = 0;
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static void doom(st_call *call, st_status status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void doom(st_call *call, st_status status, const char *fmt, ...)
+{
+    call->last_status = status;
+    if (call->doomed)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(call->doom_text, sizeof call->doom_text, fmt, ap);
+    va_end(ap);
+    call->doom_len = n < 0 ? 0 : (uint32_t)MIN((size_t)n, sizeof call->doom_text - 1);
+    call->doomed = true;
+}
+
+/* The call cannot go on: leave the module's frames and end it (a module holds nothing that needs releasing). */
+static _Noreturn void leave_call(st_call *call, st_status status, const char *text)
+{
+    doom(call, status, "%s", text);
+    longjmp(call->edge, 1);
+}
+
+static st_status status_of(Status s, const Error *err)
+{
+    switch (s) {
+    case S_OK: return ST_OK;
+    case S_CONFLICT: return ST_E_UNIQUE;
+    case S_NOT_FOUND: return ST_E_NO_ROW;
+    case S_TOO_LARGE: return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
+    default: return ST_E_INVALID;
+    }
+}
+
+static __attribute__((noinline)) st_status write_failed(st_call *call, Status s, bool try_)
+{
+    st_status status = status_of(s, &call->err);
+    if (try_)
+        call->last_status = status;
+    else
+        doom(call, status, "%s", call->err.text);
+    return status;
+}
+
+/* The table behind a record's position, or NULL with the call doomed. */
+static inline const CoreTable *table_of(const st_db *db, uint32_t item)
+{
+    const CoreSchema *s = db->call->core->schema;
+    if (LIKELY(item < s->nitems && s->items[item]))
+        return s->items[item];
+    doom(db->call, ST_E_INVALID, "the module used record %u as a table, which it is not", item);
+    return NULL;
+}
+
+static bool column_is_unique(st_call *call, const CoreTable *t, uint32_t col)
+{
+    if (LIKELY(col < t->def->ncols && t->unique[col]))
+        return true;
+    doom(call, ST_E_INVALID, "table `%.*s`: column %u is not a unique column", STR_FMT(t->def->name), col);
+    return false;
+}
+
+static void *scratch(st_call *call, size_t bytes)
+{
+    if (UNLIKELY(bytes > CALL_SCRATCH_BYTES_MAX - call->scratch_bytes))
+        leave_call(call, ST_E_TOO_LARGE, "the call asked for more than 256 MiB of scratch memory");
+    call->scratch_bytes += bytes;
+    return arena_alloc(&call->core->arena, bytes);
+}
+
+/* ---- writes ---------------------------------------------------------------------------------- */
+
+static st_status api_insert(st_db *db, uint32_t item, void *row, bool try_)
+{
+    st_call *call = db->call;
+    if (UNLIKELY(call->doomed))
+        return ST_E_ABORTED;
+    const CoreTable *t = table_of(db, item);
+    if (UNLIKELY(!t || !row)) {
+        doom(call, ST_E_INVALID, "insert without a row");
+        return ST_E_INVALID;
+    }
+    const void *stored;
+    Status s = table_insert(t->table, row, &stored, &call->err);
+    return LIKELY(s == S_OK) ? ST_OK : write_failed(call, s, try_);
+}
+
+static st_status api_update(st_db *db, uint32_t item, uint32_t col, void *row, bool try_)
+{
+    st_call *call = db->call;
+    if (UNLIKELY(call->doomed))
+        return ST_E_ABORTED;
+    const CoreTable *t = table_of(db, item);
+    if (UNLIKELY(!t || !row || !column_is_unique(call, t, col))) {
+        doom(call, ST_E_INVALID, "update without a row");
+        return ST_E_INVALID;
+    }
+    const void *stored;
+    Status s = table_update(t->table, (uint16_t)col, row, &stored, &call->err);
+    return LIKELY(s == S_OK) ? ST_OK : write_failed(call, s, try_);
+}
+
+/* A key that a module hands in: may it be looked at? */
+static bool key_is_good(st_call *call, const CoreTable *t, uint32_t col, const void *key)
+{
+    const Type *type = t->def->cols[col].type;
+    if (UNLIKELY(!key))
+        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: no key", STR_FMT(t->def->name), STR_FMT(t->def->cols[col].name));
+    else if (LIKELY(type->flat) || value_check(type, key, &call->err) == S_OK)
+        return true;
+    else
+        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: key: %s", STR_FMT(t->def->name),
+             STR_FMT(t->def->cols[col].name), call->err.text);
+    return false;
+}
+
+static const void *api_find(const st_db *db, uint32_t item, uint32_t col, const void *key)
+{
+    const CoreTable *t = table_of(db, item);
+    if (UNLIKELY(!t || !column_is_unique(db->call, t, col) || !key_is_good(db->call, t, col, key)))
+        return NULL;
+    return table_find(t->table, (uint16_t)col, key);
+}
+
+/* Index for equality on cols[0..neq) and then a range on cols[neq] when there is one; -2: none. */
+static int32_t index_for(const CoreTable *t, uint32_t ncols, const uint16_t *cols, uint32_t neq)
+{
+    const TableDef *def = t->def;
+    int32_t whole = -2;
+    for (uint16_t i = 0; i < def->nindexes; i++) {
+        const IndexDef *ix = &def->indexes[i];
+        if (ix->ncols < ncols || memcmp(ix->cols, cols, ncols * sizeof *cols) != 0)
+            continue;
+        if (ix->algorithm == INDEX_BTREE && !ix->unique)
+            return i;
+        if (neq == ix->ncols || (ix->algorithm == INDEX_BTREE && whole < 0))
+            whole = i;
+    }
+    return whole;
+}
+
+/* A cursor over what scan and erase mean. False: the call is doomed. Keys are copied: the module's live in a frame that
+ * is gone before the rows are read. */
+static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32_t ncols, const uint16_t *cols, uint32_t neq,
+                        const void *const *eq, const void *lo, const void *hi)
+{
+    st_call *call = db->call;
+    if (ncols == 0) {
+        cursor_all(cur, t->table);
+        return true;
+    }
+    if (UNLIKELY(ncols > COUNT_OF(cur->eq) || neq > ncols || neq + 1 < ncols || !cols || (neq && !eq))) {
+        doom(call, ST_E_INVALID, "table `%.*s`: a scan over %u columns with %u keys", STR_FMT(t->def->name), ncols, neq);
+        return false;
+    }
+    const void *keys[COUNT_OF(cur->eq) + 2] = {NULL};
+    for (uint32_t i = 0; i < ncols + 1; i++) {
+        /* keys[0..ncols): equal values, or the lower bound on the last column; keys[ncols]: the upper bound */
+        const void *key = i < neq ? eq[i] : neq == ncols ? NULL : i == neq ? lo : hi;
+        uint32_t at = MIN(i, ncols - 1);
+        if (UNLIKELY(cols[at] >= t->def->ncols)) {
+            doom(call, ST_E_INVALID, "table `%.*s` has no column %u", STR_FMT(t->def->name), cols[at]);
+            return false;
+        }
+        if (!key && i >= neq)
+            continue;
+        if (!key_is_good(call, t, cols[at], key))
+            return false;
+        const Type *type = t->def->cols[cols[at]].type;
+        size_t heap_bytes = type->has_pointers ? value_heap_size(type, key) : 0;
+        void *copy = scratch(call, type->size);
+        uint8_t *heap = heap_bytes ? scratch(call, heap_bytes) : NULL;
+        value_copy(type, copy, key, &heap);
+        keys[i] = copy;
+    }
+    int32_t index = index_for(t, ncols, cols, neq);
+    if (UNLIKELY(index == -2)) {
+        doom(call, ST_E_INVALID, "table `%.*s` has no index for this scan", STR_FMT(t->def->name));
+        return false;
+    }
+    cursor_index(cur, t->table, index, neq, keys, neq < ncols ? keys[neq] : NULL, neq < ncols ? keys[ncols] : NULL);
+    return true;
+}
+
+static uint64_t api_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, const void *const *eq)
+{
+    st_call *call = db->call;
+    const CoreTable *t = table_of(db, item);
+    if (UNLIKELY(call->doomed || !t))
+        return 0;
+    uint64_t n = 0;
+    if (ncols == 1 && cols && eq && cols[0] < t->def->ncols && t->unique[cols[0]]) {
+        const void *row = key_is_good(call, t, cols[0], eq[0]) ? table_find(t->table, cols[0], eq[0]) : NULL;
+        if (!row)
+            return 0;
+        Status s = table_delete(t->table, row, &call->err);
+        if (UNLIKELY(s != S_OK)) {
+            write_failed(call, s, false);
+            return 0;
+        }
+        return 1;
+    }
+    Cursor cur;
+    if (!cursor_open(db, &cur, t, ncols, cols, ncols, eq, NULL, NULL))
+        return 0;
+    for (const void *row; (row = cursor_next(&cur)) != NULL; n++) {
+        Status s = table_delete(t->table, row, &call->err);
+        if (UNLIKELY(s != S_OK)) {
+            write_failed(call, s, false);
+            return n;
+        }
+    }
+    return n;
+}
+
+static bool api_erase_row(st_db *db, uint32_t item, const void *row)
+{
+    st_call *call = db->call;
+    const CoreTable *t = table_of(db, item);
+    if (UNLIKELY(call->doomed || !t))
+        return false;
+    if (UNLIKELY(!row || value_check(t->def->row, row, &call->err) != S_OK)) {
+        doom(call, ST_E_INVALID, "table `%.*s`: delete: %s", STR_FMT(t->def->name), row ? call->err.text : "no row");
+        return false;
+    }
+    const void *found = NULL;
+    int32_t col = t->def->pk;
+    for (uint32_t i = 0; col < 0 && i < t->def->ncols; i++)
+        if (t->unique[i])
+            col = (int32_t)i;
+    if (col >= 0) {
+        found = table_find(t->table, (uint16_t)col, (const uint8_t *)row + t->def->cols[col].offset);
+        if (found && !value_equal(t->def->row, found, row))
+            found = NULL;
+    } else {
+        Cursor cur;
+        cursor_all(&cur, t->table);
+        while ((found = cursor_next(&cur)) != NULL && !value_equal(t->def->row, found, row))
+            ;
+    }
+    if (!found)
+        return false;
+    Status s = table_delete(t->table, found, &call->err);
+    if (UNLIKELY(s != S_OK))
+        write_failed(call, s, false);
+    return s == S_OK;
+}
+
+/* ---- reads ----------------------------------------------------------------------------------- */
+
+static uint64_t api_count(const st_db *db, uint32_t item)
+{
+    const CoreTable *t = table_of(db, item);
+    return t ? table_count(t->table) : 0;
+}
+
+static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, uint32_t neq,
+                          const void *const *eq, const void *lo, const void *hi)
+{
+    const CoreTable *t = table_of(db, item);
+    Cursor cur;
+    if (!t || !cursor_open(db, &cur, t, ncols, cols, neq, eq, lo, hi))
+        return (st_cursor){NULL, NULL, 0, 0};
+    Cursor *kept = scratch(db->call, sizeof *kept);
+    *kept = cur;
+    return (st_cursor){kept, NULL, 0, 0};
+}
+
+static const void *api_next(const st_db *db, st_cursor *c)
+{
+    (void)db;
+    if (UNLIKELY(!c || !c->host))
+        return NULL;
+    const void *row = cursor_next(c->host);
+    if (!row)
+        c->host = NULL; /* a loop that asks once more hears the same */
+    return row;
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+static void *api_alloc(st_call *call, size_t bytes) { return scratch(call, bytes); }
+
+static st_str api_format(st_call *call, const char *format, ...)
+{
+    char small[256];
+    va_list ap, again;
+    va_start(ap, format);
+    va_copy(again, ap);
+    int n = vsnprintf(small, sizeof small, format, ap);
+    va_end(ap);
+    size_t len = n < 0 ? 0 : (size_t)n;
+    char *text = scratch(call, len + 1);
+    if (len < sizeof small)
+        memcpy(text, small, len);
+    else
+        vsnprintf(text, len + 1, format, again);
+    va_end(again);
+    return (st_str){text, len};
+}
+
+static st_status api_fail(st_call *call, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(call->fail_text, sizeof call->fail_text, format, ap);
+    va_end(ap);
+    call->fail_len = n < 0 ? 0 : (uint32_t)MIN((size_t)n, sizeof call->fail_text - 1);
+    return ST_E_USER;
+}
+
+static void api_log(st_call *call, st_log_level level, const st_log_loc *where, const char *format, ...)
+{
+    char text[LOG_MESSAGE_BYTES_MAX + 1];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    size_t len = n < 0 ? 0 : MIN((size_t)n, sizeof text - 1);
+    core_log(call->core, (unsigned)level <= ST_LOG_TRACE ? (uint8_t)level : ST_LOG_DEBUG, where ? where->line : 0,
+             call->function, str_of(where ? where->file : NULL), (Str){text, len});
+}
+
+static void api_random(st_call *call, void *buffer, size_t size)
+{
+    for (uint8_t *p = buffer; size;) { /* splitmix64 (Steele, Lea, Flood 2014) */
+        uint64_t v = hash_u64(call->random += 0x9e3779b97f4a7c15u);
+        size_t n = MIN(size, sizeof v);
+        memcpy(p, &v, n);
+        p += n, size -= n;
+    }
+}
+
+/* Views and procedures do not run in this edition: a module that has them cannot be published. */
+static st_status api_emit(void *host, const void *row)
+{
+    (void)host, (void)row;
+    return ST_E_READ_ONLY;
+}
+static st_reducer_ctx *api_tx_begin(st_proc_ctx *ctx)
+{
+    (void)ctx;
+    BUG("a procedure runs, which this edition does not do");
+}
+static st_reducer_ctx *api_tx_end(st_proc_ctx *ctx, st_reducer_ctx *tx)
+{
+    (void)tx;
+    ctx->tx_status = ST_E_ABORTED;
+    return NULL;
+}
+static void api_tx_abort(st_proc_ctx *ctx, st_reducer_ctx *tx)
+{
+    (void)tx;
+    ctx->tx_status = ST_E_ABORTED;
+}
+static st_status api_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response)
+{
+    (void)ctx, (void)request, (void)response;
+    return ST_E_HTTP;
+}
+
+const st_api api_table = {
+    .size = sizeof(st_api), .major = ST_ABI_MAJOR, .minor = ST_ABI_MINOR,
+    .insert = api_insert, .update = api_update, .find = api_find, .erase = api_erase, .count = api_count,
+    .scan = api_scan, .next = api_next, .alloc = api_alloc, .fail = api_fail, .log = api_log, .emit = api_emit,
+    .tx_begin = api_tx_begin, .tx_end = api_tx_end, .tx_abort = api_tx_abort, .http = api_http,
+    .format = api_format, .random = api_random, .erase_row = api_erase_row,
+};

@@ -1,0 +1,176 @@
+/* core_int.h - the insides of the core, shared by core*.c and api.c only.
+ *
+ * Files:   core.c          calls: who may call what, reducers, SQL
+ *          core_client.c   the client table, connect and disconnect, subscriptions
+ *          core_commit.c   one transaction's way out: deltas, frames, commit record
+ *          core_control.c  loading, publishing
+ *          api.c           st_api: what a module sees of all this
+ * Memory:  `schema` lives from load to swap; `arena` one call; every Buf is kept for the next call. */
+#ifndef HOST_WORKER_CORE_INT_H
+#define HOST_WORKER_CORE_INT_H
+
+#include "host/worker/core.h"
+#include <setjmp.h>
+
+enum {
+    CLIENT_SLOTS_MAX = 1 << 24,
+    CALL_SCRATCH_BYTES_MAX = 256 << 20, /* st_alloc, st_format and copies of keys in one call */
+    FAIL_TEXT_BYTES_MAX = 4096,
+    ONE_OFF_BYTES_MAX = 512 << 20,      /* rows of one answer */
+};
+/* call_seq told to CoreEnv.in_module for module code that no call record asked for (init). */
+#define CALL_SEQ_CONTROL UINT64_MAX
+
+/* ---- the schema that is in force, and the one that is prepared ---- */
+
+typedef struct CoreTable { /* what st_db.item points to */
+    Table *table;          /* NULL: the record is no table */
+    const TableDef *def;
+    const bool *unique;    /* per column: a unique constraint on this column alone */
+} CoreTable;
+
+typedef struct VersionShape { uint32_t version, nshapes; const TableShape *shapes; } VersionShape;
+
+typedef struct CoreSchema {
+    Arena arena;
+    Module *module;           /* NULL: none yet */
+    SchemaImage image;        /* one reference to the definition */
+    uint8_t database[32], owner[32];
+    uint32_t *since;          /* per reducer */
+    uint32_t nversions;
+    const VersionShape *versions;
+    uint32_t reducer_mask;    /* hash of reducer names: position + 1, 0 is free */
+    uint32_t *reducer_slots;
+    int32_t lifecycle[LIFECYCLE_NONE]; /* reducer ids or -1 */
+    CoreTable *tables;        /* by position in the definition */
+    uint32_t nitems;
+    void **items;             /* st_db.item: CoreTable * or NULL */
+    const TableDef **item_defs; /* what schema_bind fills `items` from */
+} CoreSchema;
+
+/* ---- the running call, as the module's handle knows it ---- */
+
+struct st_call {
+    Core *core;
+    st_db db;
+    st_reducer_ctx ctx;
+    Str function;             /* the reducer's name */
+    uint64_t random;          /* state of the generator */
+    size_t scratch_bytes;
+    bool doomed;
+    st_status last_status;    /* of the last failed write, and its text in `err` */
+    Error err;
+    uint32_t doom_len, fail_len;
+    char doom_text[ERROR_TEXT_BYTES];     /* the first failure */
+    char fail_text[FAIL_TEXT_BYTES_MAX];  /* st_fail's */
+    jmp_buf edge;             /* where a call ends that cannot go on (rule 11 of c-sdk-anchors.md) */
+};
+
+extern const st_api api_table;
+/* Make the handle for one call over the open transaction. */
+void api_begin(st_call *call, Core *c, Str function, uint64_t call_seq, int64_t timestamp_us);
+
+/* ---- clients ---- */
+
+typedef struct Client {
+    bool used, refused, http, owner;
+    bool recorded;            /* a commit record said that it connected: another must say that it left */
+    bool subscriber;          /* known to `subs` */
+    uint32_t generation, schema_version;
+    uint8_t identity[32], connection_id[16];
+} Client;
+
+typedef enum CoreState {
+    CORE_EMPTY,    /* nothing yet: DESCRIBE or LOAD may come */
+    CORE_LOADING,  /* LOAD was good: ROWS, REPLAY, ... until READY */
+    CORE_FAILED,   /* a load failed and was answered: only STOP helps */
+    CORE_READY,    /* calls run */
+    CORE_PREPARED, /* a publish is prepared: SWAP or ABORT */
+} CoreState;
+
+struct Core {
+    CoreEnv env;
+    CoreState state;
+    Engine *engine;           /* made by LOAD */
+    EngineLimits limits;
+    Subs *subs;
+    CoreSchema *schema, *next_schema;
+    EngineNext *next_engine;
+    uint64_t offset;          /* of the last commit record */
+    bool replayed;            /* a record was replayed: READY must agree with it */
+    uint32_t nclients;        /* slots of `clients` */
+    Client *clients;
+    Arena arena;              /* of the running call */
+    Buf frame, record, scratch, text, log;
+    size_t *cuts;             /* where shared segments go into a FRAME_UPDATE */
+    Bytes *parts;
+    size_t cuts_cap, parts_cap;
+    uint32_t *renumber;
+    size_t renumber_cap;
+    st_call call;
+};
+
+/* ---- answers (core_commit.c) ---- */
+
+/* Begin a frame in c->frame; the caller appends the payload and sends it. */
+Buf *frame_begin(Core *c, FrameKind kind, const CallHeader *h, uint8_t flags);
+void frame_send(Core *c);
+void reply_send(Core *c, const CallHeader *h, ReplyOutcome outcome, Str payload); /* FRAME_REPLY */
+/* The v2 messages that refuse something. */
+void send_reducer_error(Core *c, const CallHeader *h, uint32_t request_id, bool user_error, Str text);
+void send_procedure_error(Core *c, const CallHeader *h, uint32_t request_id, Str text);
+void send_subscription_error(Core *c, const CallHeader *h, uint32_t request_id, uint32_t query_set_id, Str text);
+/* Sets that ended by themselves: no request asked for it. */
+void send_subscription_failures(Core *c, uint64_t call_seq, uint32_t n, const UpdateFailure *failures);
+
+/* One line of the module's log; text is made valid UTF-8 and cut. */
+void core_log(Core *c, uint8_t level, uint32_t line, Str function, Str file, Str message);
+
+/* Append `s` with what is not UTF-8 replaced, at most `max` bytes. */
+void text_append_clean(Buf *out, Str s, size_t max);
+
+/* How a transaction is to leave. `answer` writes the frames of the caller, given the offset by then in c->offset. */
+typedef struct Leaving Leaving;
+struct Leaving {
+    const CallHeader *h;            /* NULL: no call (init) */
+    int64_t timestamp_us;
+    const CommitClient *client;     /* NULL: no client event */
+    bool to_caller;                 /* ReducerResult: the caller's own updates ride in it */
+    uint32_t request_id;
+    void (*answer)(Core *c, const Leaving *l); /* NULL with to_caller */
+    const void *data;
+};
+/* Commit the open transaction: deltas, frames, then the record, then memory. Fails only with S_TOO_LARGE, having rolled back. */
+MUST_CHECK Status core_leave(Core *c, const Leaving *l, Error *err);
+
+/* ---- calls ---- */
+
+typedef enum RunResult { RUN_OK, RUN_USER_ERROR, RUN_INTERNAL } RunResult;
+/* Open a transaction and run reducer `id`. RUN_OK leaves the transaction open; otherwise it is rolled back, logged, and
+ * `ret_text` (borrowed until the next run) says why. */
+RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client *caller, st_origin origin,
+                           uint64_t call_seq, int64_t timestamp_us, Str *ret_text);
+
+/* core_client.c */
+Client *client_find(Core *c, const CallHeader *h); /* NULL: unknown, of another generation, or refused */
+bool client_is_refused(Core *c, const CallHeader *h);
+void call_connect(Core *c, const CallHeader *h, Reader *in);
+void call_disconnect(Core *c, const CallHeader *h, Reader *in);
+void call_subscribe(Core *c, const CallHeader *h, Client *client, Reader *in);
+void call_unsubscribe(Core *c, const CallHeader *h, Client *client, Reader *in);
+void call_one_off(Core *c, const CallHeader *h, Client *client, Reader *in);
+
+/* core_control.c */
+void core_schema_free(CoreSchema *s);
+int32_t schema_find_reducer(const CoreSchema *s, Str name); /* -1: none */
+
+/* Room for n elements in a kept array. */
+#define GROW(array, cap, n)                                                     \
+    do {                                                                        \
+        if ((cap) < (size_t)(n)) {                                              \
+            (cap) = MAX((size_t)(n), 2 * (cap));                                \
+            (array) = x_realloc((array), (cap) * sizeof *(array));              \
+        }                                                                       \
+    } while (0)
+
+#endif

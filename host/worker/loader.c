@@ -1,0 +1,810 @@
+/* loader.c - from a file to a Module; see loader.h for the steps. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include "host/worker/loader.h"
+#include "host/worker/elf_check.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ITEMS_MAX = 1 << 15, NAME_BYTES_MAX = 255, TEXT_BYTES_MAX = 1024, RANGES_MAX = 32, CONVERTED_MAX = 1 << 16 };
+
+typedef struct LoadedModule {
+    Module module; /* first: what the core holds */
+    void *library;
+    char *path;
+    Arena arena;
+    st_call_reducer **reducers; /* by reducer id */
+} LoadedModule;
+
+/* One type of the module, converted. */
+typedef struct Converted { const st_type *from; const Type *to; bool under_way; } Converted; /* to NULL: wrong */
+
+typedef struct FoundTable {
+    Str name;
+    const st_item *item;
+    const Type *row;        /* product */
+    const uint32_t *flags;  /* per column */
+    Bytes *defaults;        /* per column; len 0: none (no value encodes to nothing but a unit) */
+    const st_item **default_items;
+    const st_item *schedule;
+    uint32_t position;      /* in the builder */
+} FoundTable;
+typedef struct FoundIndex { uint32_t table; Str name; uint16_t ncols; const uint16_t *cols; } FoundIndex;
+typedef struct FoundFunction { Str name; const st_item *item; const Type *params, *ret; } FoundFunction;
+
+typedef struct Range { uintptr_t from, to; bool writable, executable; } Range;
+
+typedef struct Loader {
+    Arena arena;
+    Buf problems;
+    uint32_t nproblems;
+    Range ranges[RANGES_MAX]; /* the module's own mapping */
+    uint32_t nranges;
+    uintptr_t base;
+    ModuleBuilder *builder;
+    Converted *converted; /* hash table by address */
+    uint32_t nconverted, converted_mask;
+    const st_module_desc *desc;
+    uint32_t nitems;
+    const st_item **items; /* sorted by kind, owner, name: the order in the section means nothing */
+    FoundTable *tables;       uint32_t ntables;
+    FoundIndex *indexes;      uint32_t nindexes;
+    FoundFunction *functions; uint32_t nfunctions;
+    FoundFunction *views;     uint32_t nviews;
+} Loader;
+
+static void problem(Loader *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void problem(Loader *l, const char *fmt, ...)
+{
+    char line[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (l->nproblems++)
+        buf_put_text(&l->problems, "\n");
+    buf_put_text(&l->problems, line);
+}
+
+/* The list as one error; what does not fit is counted. */
+static Status refuse(const Loader *l, Error *err)
+{
+    enum { SPARE = 120 };
+    Str text = buf_str(&l->problems);
+    uint32_t lines = 0, shown = 0;
+    size_t end = text.len;
+    if (text.len > ERROR_TEXT_BYTES - SPARE) {
+        end = ERROR_TEXT_BYTES - SPARE;
+        while (end && text.ptr[end] != '\n')
+            end--;
+        end = end ? end : ERROR_TEXT_BYTES - SPARE;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        lines += text.ptr[i] == '\n';
+        shown += i < end && text.ptr[i] == '\n';
+    }
+    if (end == text.len)
+        return FAIL(err, S_INVALID, "the module was refused:\n%.*s", STR_FMT(text));
+    return FAIL(err, S_INVALID, "the module was refused:\n%.*s\nand %u more", (int)end, text.ptr, MAX(lines - shown, 1u));
+}
+
+/* ---- the module's memory ------------------------------------------------------------------------------ */
+
+static int find_ranges(struct dl_phdr_info *info, size_t size, void *user)
+{
+    (void)size;
+    Loader *l = user;
+    if (info->dlpi_addr != l->base)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum && l->nranges < RANGES_MAX; i++) {
+        const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+        if (ph->p_type == PT_LOAD && (ph->p_flags & PF_R))
+            l->ranges[l->nranges++] = (Range){info->dlpi_addr + ph->p_vaddr, info->dlpi_addr + ph->p_vaddr + ph->p_memsz,
+                                              ph->p_flags & PF_W, ph->p_flags & PF_X};
+    }
+    return 1;
+}
+
+static const Range *range_of(const Loader *l, const void *p)
+{
+    for (uint32_t i = 0; i < l->nranges; i++)
+        if ((uintptr_t)p >= l->ranges[i].from && (uintptr_t)p < l->ranges[i].to)
+            return &l->ranges[i];
+    return NULL;
+}
+
+/* Are `len` bytes at `p`, aligned, all in the module? */
+static bool mine(const Loader *l, const void *p, size_t len, size_t align)
+{
+    const Range *r = range_of(l, p);
+    return r && len <= r->to - (uintptr_t)p && (uintptr_t)p % align == 0;
+}
+
+/* A NUL-terminated text in the module; false: it is not there, or too long. */
+static bool text_at(const Loader *l, const char *p, size_t max, Str *ret)
+{
+    const Range *r = range_of(l, p);
+    size_t room = r ? MIN(r->to - (uintptr_t)p, max + 1) : 0;
+    size_t n = room ? strnlen(p, room) : 0;
+    if (n == room || n == 0 || !utf8_valid((Str){p, n}))
+        return false;
+    *ret = (Str){p, n};
+    return true;
+}
+
+/* ---- types --------------------------------------------------------------------------------------------- */
+
+static Converted *converted_slot(Loader *l, const st_type *from)
+{
+    if ((l->nconverted + 1) * 2 > l->converted_mask) {
+        Converted *old = l->converted;
+        uint32_t n = l->converted_mask ? l->converted_mask + 1 : 0;
+        l->converted_mask = MAX(n * 2, 256u) - 1;
+        l->converted = x_alloc(sizeof *l->converted * ((size_t)l->converted_mask + 1));
+        for (uint32_t i = 0; i < n; i++)
+            if (old[i].from)
+                *converted_slot(l, old[i].from) = old[i];
+        free(old);
+    }
+    uint32_t i = (uint32_t)hash_u64((uintptr_t)from) & l->converted_mask;
+    while (l->converted[i].from && l->converted[i].from != from)
+        i = (i + 1) & l->converted_mask;
+    return &l->converted[i];
+}
+
+static const Type *int_type(uint32_t size, bool is_signed)
+{
+    switch (size) {
+    case 1: return type_scalar(is_signed ? TYPE_I8 : TYPE_U8);
+    case 2: return type_scalar(is_signed ? TYPE_I16 : TYPE_U16);
+    case 4: return type_scalar(is_signed ? TYPE_I32 : TYPE_U32);
+    case 8: return type_scalar(is_signed ? TYPE_I64 : TYPE_U64);
+    case 16: return type_scalar(is_signed ? TYPE_I128 : TYPE_U128);
+    case 32: return type_scalar(is_signed ? TYPE_I256 : TYPE_U256);
+    default: return NULL;
+    }
+}
+
+static const Type *convert(Loader *l, const st_type *from, Str within, int depth);
+
+/* The fields of a struct, sum, enum or result. NULL: a problem was reported. */
+static Field *convert_fields(Loader *l, const st_type *t, Str name, int depth)
+{
+    uint32_t max = t->kind == ST_K_STRUCT ? TYPE_FIELDS_MAX : TYPE_VARIANTS_MAX;
+    if (t->nfields == 0 || t->nfields > max || !mine(l, t->fields, t->nfields * sizeof *t->fields, _Alignof(st_field))) {
+        problem(l, "type %.*s has %u fields or variants; 1 to %u are possible", STR_FMT(name), t->nfields, max);
+        return NULL;
+    }
+    Arena *a = module_builder_arena(l->builder);
+    Field *fields = ARENA_ARRAY(a, Field, t->nfields);
+    bool good = true;
+    for (uint32_t i = 0; i < t->nfields; i++) {
+        const st_field *f = &t->fields[i];
+        if (!text_at(l, f->name, NAME_BYTES_MAX, &fields[i].name)) {
+            problem(l, "type %.*s: the name of field %u is missing, too long or not UTF-8", STR_FMT(name), i + 1);
+            return NULL;
+        }
+        fields[i].type = t->kind == ST_K_ENUM ? &type_unit : convert(l, f->type, name, depth);
+        good &= fields[i].type != NULL;
+    }
+    return good ? fields : NULL;
+}
+
+#define PACKED_HINT "build without -fpack-struct, #pragma pack and -fno-short-enums, with the compiler's usual alignment"
+
+static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth)
+{
+    Arena *a = module_builder_arena(l->builder);
+    static const TypeKind scalars[] = {
+        [ST_K_BOOL] = TYPE_BOOL, [ST_K_STR] = TYPE_STRING, [ST_K_BYTES] = TYPE_BYTES, [ST_K_IDENTITY] = TYPE_IDENTITY,
+        [ST_K_CONNECTION_ID] = TYPE_CONNECTION_ID, [ST_K_UUID] = TYPE_UUID, [ST_K_TIMESTAMP] = TYPE_TIMESTAMP,
+        [ST_K_DURATION] = TYPE_DURATION, [ST_K_SCHEDULE] = TYPE_SCHEDULE_AT,
+    };
+    const Type *to = NULL, *elem = NULL;
+    Field *fields = NULL;
+    switch (t->kind) {
+    case ST_K_BOOL: case ST_K_STR: case ST_K_BYTES: case ST_K_IDENTITY: case ST_K_CONNECTION_ID: case ST_K_UUID:
+    case ST_K_TIMESTAMP: case ST_K_DURATION: case ST_K_SCHEDULE:
+        to = type_scalar(scalars[t->kind]);
+        break;
+    case ST_K_INT:
+        to = int_type(t->size, t->is_signed);
+        break;
+    case ST_K_FLOAT:
+        to = t->size == 4 ? type_scalar(TYPE_F32) : t->size == 8 ? type_scalar(TYPE_F64) : NULL;
+        break;
+    case ST_K_UNIT:
+        to = &type_unit;
+        break;
+    case ST_K_OPTION: case ST_K_ARRAY:
+        if (!(elem = convert(l, t->elem, name, depth)))
+            return NULL;
+        to = t->kind == ST_K_ARRAY ? type_array(a, elem) : type_option(a, elem);
+        break;
+    case ST_K_STRUCT: case ST_K_ENUM: case ST_K_SUM: case ST_K_RESULT:
+        if (!(fields = convert_fields(l, t, name, depth)))
+            return NULL;
+        to = t->kind == ST_K_STRUCT ? type_product(a, t->nfields, fields) : type_sum(a, t->nfields, fields);
+        break;
+    default:
+        problem(l, "type %.*s is of a kind (%u) that this host does not know: update the host, or build with its own spacetimedb.h",
+                STR_FMT(name), t->kind);
+        return NULL;
+    }
+    Error err;
+    if (!to) {
+        problem(l, "type %.*s: a number of %u bytes is not possible", STR_FMT(name), t->size);
+        return NULL;
+    }
+    if (type_check_limits(to, &err) != S_OK) {
+        problem(l, "type %.*s: %s", STR_FMT(name), err.text);
+        return NULL;
+    }
+    static const TypeKind want[] = {[ST_K_STRUCT] = TYPE_PRODUCT, [ST_K_ENUM] = TYPE_ENUM, [ST_K_SUM] = TYPE_SUM, [ST_K_RESULT] = TYPE_RESULT};
+    if (fields && to->kind != want[t->kind]) {
+        problem(l, "type %.*s has the shape of %s: use that instead, or other names", STR_FMT(name),
+                to->kind == TYPE_OPTION       ? "an option (ST_OPTION)"
+                : to->kind == TYPE_RESULT     ? "a result (ST_RESULT)"
+                : to->kind == TYPE_ENUM       ? "an enum (ST_ENUM)"
+                : to->kind == TYPE_SCHEDULE_AT ? "st_schedule_at"
+                                              : "a predeclared type");
+        return NULL;
+    }
+    /* the layout, as compiled and as we know it */
+    bool offsets = true;
+    for (uint32_t i = 0; fields && i < t->nfields; i++) {
+        uint32_t own = t->kind == ST_K_ENUM ? 0 : t->kind == ST_K_STRUCT ? to->fields[i].offset : to->payload_offset;
+        if (t->fields[i].offset != own && offsets) {
+            problem(l, "type %.*s: %.*s lies at offset %u, it should be %u: " PACKED_HINT, STR_FMT(name), STR_FMT(fields[i].name),
+                    t->fields[i].offset, own);
+            offsets = false;
+        }
+    }
+    if (t->kind == ST_K_OPTION && t->elem_off != to->payload_offset) {
+        problem(l, "type %.*s: the value lies at offset %u, it should be %u: " PACKED_HINT, STR_FMT(name), t->elem_off, to->payload_offset);
+        offsets = false;
+    }
+    if (t->size != to->size || t->align != to->align) {
+        if (offsets)
+            problem(l, "type %.*s has %u bytes aligned to %u, it should have %u aligned to %u: " PACKED_HINT, STR_FMT(name), t->size,
+                    t->align, to->size, to->align);
+        return NULL;
+    }
+    return offsets ? to : NULL;
+}
+
+/* The Type of a module's type; NULL when it is wrong, which has been reported (once for each type). `within`: for
+ * messages. Named types are declared to the builder. */
+static const Type *convert(Loader *l, const st_type *from, Str within, int depth)
+{
+    Str name;
+    if (!mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name)) {
+        problem(l, "%.*s: a type record is damaged: build the module anew with spacetimedb.h", STR_FMT(within));
+        return NULL;
+    }
+    Converted *known = converted_slot(l, from);
+    if (known->from) {
+        if (known->under_way)
+            problem(l, "type %.*s contains itself: types cannot be recursive; refer to other rows by key", STR_FMT(name));
+        return known->to;
+    }
+    if (l->nconverted >= CONVERTED_MAX || depth > TYPE_DEPTH_MAX) {
+        problem(l, "type %.*s: too many types, or types nested too deeply (at most %d)", STR_FMT(name), TYPE_DEPTH_MAX);
+        return NULL;
+    }
+    *known = (Converted){from, NULL, true};
+    l->nconverted++;
+    const Type *to = convert_new(l, from, name, depth + 1);
+    if (to && (from->kind == ST_K_STRUCT || from->kind == ST_K_ENUM || from->kind == ST_K_SUM))
+        to = module_builder_named(l->builder, name, to);
+    *converted_slot(l, from) = (Converted){from, to, false}; /* the table may have grown */
+    return to;
+}
+
+/* The row or argument struct itself: a product that gets no name of its own. */
+static const Type *convert_struct(Loader *l, const st_type *from, Str what)
+{
+    Str name;
+    if (!mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) || from->kind != ST_K_STRUCT) {
+        problem(l, "%.*s: its type record is damaged: build the module anew with spacetimedb.h", STR_FMT(what));
+        return NULL;
+    }
+    return convert_new(l, from, name, 1);
+}
+
+/* ---- handshake ------------------------------------------------------------------------------------------ */
+
+static bool handshake(Loader *l)
+{
+    const st_module_desc *d = l->desc;
+    uint32_t before = l->nproblems;
+    if (!mine(l, d, offsetof(st_module_desc, name), _Alignof(st_module_desc)) || d->magic != ST_MAGIC) {
+        problem(l, "st_module does not begin with 0x%x: it must be made by ST_MODULE of spacetimedb.h", ST_MAGIC);
+        return false;
+    }
+    if (d->ptr_size != sizeof(void *))
+        problem(l, "the module's pointers have %u bytes, the host's %zu: build it for this machine", d->ptr_size, sizeof(void *));
+    if (d->abi_major != ST_ABI_MAJOR)
+        problem(l, "the module was built with spacetimedb.h of ABI %u.%u, this host offers %d.%d: build it with a header of ABI %d",
+                d->abi_major, d->abi_minor, ST_ABI_MAJOR, ST_ABI_MINOR, ST_ABI_MAJOR);
+    else if (d->abi_minor > ST_ABI_MINOR)
+        problem(l, "the module was built with spacetimedb.h of ABI %u.%u, this host offers up to %d.%d: update the host, or build with an older header",
+                d->abi_major, d->abi_minor, ST_ABI_MAJOR, ST_ABI_MINOR);
+    else {
+        if (d->size != sizeof *d)
+            problem(l, "st_module has %u bytes, the host expects %zu: build the module with this host's spacetimedb.h", d->size, sizeof *d);
+        if (d->item_size != sizeof(st_item))
+            problem(l, "the module's records have %u bytes, the host expects %zu: build it without -fpack-struct, with this host's spacetimedb.h",
+                    d->item_size, sizeof(st_item));
+    }
+    if (l->nproblems != before)
+        return false;
+    Str ignored;
+    if (!mine(l, d, sizeof *d, 1) || !text_at(l, d->name, NAME_BYTES_MAX, &ignored) || !text_at(l, d->version, NAME_BYTES_MAX, &ignored))
+        problem(l, "ST_MODULE needs a name and a version of 1 to %d bytes", NAME_BYTES_MAX);
+    uintptr_t from = (uintptr_t)d->items, to = (uintptr_t)d->items_end;
+    if (to < from || (to - from) % sizeof(void *) || (to - from) / sizeof(void *) > ITEMS_MAX ||
+        (to > from && !mine(l, d->items, to - from, sizeof(void *)))) {
+        problem(l, "the module's record section is damaged, or has more than %d records", ITEMS_MAX);
+        return false;
+    }
+    l->nitems = (uint32_t)((to - from) / sizeof(void *));
+    return l->nproblems == before;
+}
+
+/* ---- records ---------------------------------------------------------------------------------------------- */
+
+static FoundTable *table_named(Loader *l, Str name)
+{
+    for (uint32_t i = 0; i < l->ntables; i++)
+        if (str_eq(l->tables[i].name, name))
+            return &l->tables[i];
+    return NULL;
+}
+
+static FoundFunction *function_named(FoundFunction *list, uint32_t n, Str name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (str_eq(list[i].name, name))
+            return &list[i];
+    return NULL;
+}
+
+static void add_table(Loader *l, const st_item *it, Str name)
+{
+    const Type *row = convert_struct(l, it->type, name);
+    if (!row)
+        return;
+    uint32_t *flags = ARENA_ARRAY(&l->arena, uint32_t, row->nfields);
+    for (uint32_t i = 0; i < row->nfields; i++)
+        flags[i] = it->type->fields[i].flags;
+    if (it->flags & ~(ST_ACCESS_PUBLIC | ST_F_EVENT))
+        problem(l, "table %.*s has flags (0x%x) that this host does not know", STR_FMT(name), it->flags);
+    FoundTable *known = table_named(l, name);
+    if (known) {
+        if (known->item->flags != it->flags || !type_equal(known->row, row) || memcmp(known->flags, flags, sizeof *flags * row->nfields) != 0)
+            problem(l, "table %.*s is declared in two source files, differently: put it into one header that both include", STR_FMT(name));
+        return;
+    }
+    for (uint32_t i = 0; i < row->nfields; i++)
+        if (flags[i] & ~(ST_COLUMN_PK | ST_COLUMN_UNIQUE | ST_COLUMN_AUTO | ST_COLUMN_INDEX))
+            problem(l, "table %.*s, column %.*s: attributes (0x%x) that this host does not know", STR_FMT(name),
+                    STR_FMT(row->fields[i].name), flags[i]);
+    l->tables[l->ntables++] = (FoundTable){
+        .name = name,
+        .item = it,
+        .row = row,
+        .flags = flags,
+        .defaults = ARENA_ARRAY(&l->arena, Bytes, row->nfields),
+        .default_items = ARENA_ARRAY(&l->arena, const st_item *, row->nfields),
+    };
+}
+
+static void add_index(Loader *l, const st_item *it, Str name, FoundTable *t)
+{
+    const uint16_t *cols = it->ptr;
+    if (it->n < 1 || it->n > DEF_INDEX_COLUMNS_MAX || !mine(l, cols, it->n * sizeof *cols, _Alignof(uint16_t))) {
+        problem(l, "index %.*s of table %.*s has %u columns; 1 to %d are possible", STR_FMT(name), STR_FMT(t->name), it->n, DEF_INDEX_COLUMNS_MAX);
+        return;
+    }
+    for (uint32_t i = 0; i < it->n; i++)
+        if (cols[i] >= t->row->nfields) {
+            problem(l, "index %.*s of table %.*s names column %u, the table has %u", STR_FMT(name), STR_FMT(t->name), cols[i] + 1u, t->row->nfields);
+            return;
+        }
+    uint32_t table = (uint32_t)(t - l->tables);
+    for (uint32_t i = 0; i < l->nindexes; i++) {
+        const FoundIndex *x = &l->indexes[i];
+        if (x->table != table || !str_eq(x->name, name))
+            continue;
+        if (x->ncols != it->n || memcmp(x->cols, cols, it->n * sizeof *cols) != 0)
+            problem(l, "index %.*s of table %.*s is declared twice, differently: keep one", STR_FMT(name), STR_FMT(t->name));
+        return;
+    }
+    l->indexes[l->nindexes++] = (FoundIndex){table, name, (uint16_t)it->n, cols};
+}
+
+/* Do all pointers of a value in the module's memory stay in it? */
+static bool value_is_mine(const Loader *l, const Type *t, const uint8_t *v)
+{
+    if (!mine(l, v, t->size, t->align))
+        return false;
+    if (!t->has_pointers)
+        return true;
+    switch (t->kind) {
+    case TYPE_STRING: case TYPE_BYTES: case TYPE_ARRAY: {
+        st_bytes b;
+        memcpy(&b, v, sizeof b);
+        const Type *elem = t->kind == TYPE_ARRAY ? t->elem : type_scalar(TYPE_U8);
+        if (b.len == 0)
+            return true;
+        if (b.len > VALUE_HEAP_BYTES_MAX || !mine(l, b.ptr, b.len * elem->size, elem->align))
+            return false;
+        for (size_t i = 0; elem->has_pointers && i < b.len; i++)
+            if (!value_is_mine(l, elem, b.ptr + i * elem->size))
+                return false;
+        return true;
+    }
+    case TYPE_PRODUCT:
+        for (uint32_t i = 0; i < t->nfields; i++)
+            if (!value_is_mine(l, t->fields[i].type, v + t->fields[i].offset))
+                return false;
+        return true;
+    case TYPE_OPTION:
+        return !v[0] || value_is_mine(l, t->elem, v + t->payload_offset);
+    case TYPE_SUM: case TYPE_RESULT:
+        return v[0] >= t->nfields || value_is_mine(l, t->fields[v[0]].type, v + t->payload_offset);
+    default:
+        return true;
+    }
+}
+
+static void add_default(Loader *l, const st_item *it, Str column, FoundTable *t)
+{
+    uint32_t c = 0;
+    while (c < t->row->nfields && !str_eq(t->row->fields[c].name, column))
+        c++;
+    if (c == t->row->nfields) {
+        problem(l, "the default for column %.*s of table %.*s: there is no such column", STR_FMT(column), STR_FMT(t->name));
+        return;
+    }
+    const Type *type = t->row->fields[c].type;
+    Error err;
+    if (!value_is_mine(l, type, it->ptr)) {
+        problem(l, "the default for column %.*s of table %.*s lies outside of the module", STR_FMT(column), STR_FMT(t->name));
+        return;
+    }
+    if (value_check(type, it->ptr, &err) != S_OK) {
+        problem(l, "the default for column %.*s of table %.*s is no value of its type: %s", STR_FMT(column), STR_FMT(t->name), err.text);
+        return;
+    }
+    OWN(buf) Buf bsatn = {0};
+    value_encode(&bsatn, type, it->ptr);
+    if (t->default_items[c]) {
+        if (!bytes_eq(t->defaults[c], buf_bytes(&bsatn)))
+            problem(l, "column %.*s of table %.*s has two different defaults: keep one", STR_FMT(column), STR_FMT(t->name));
+        return;
+    }
+    t->default_items[c] = it;
+    t->defaults[c] = (Bytes){arena_copy(&l->arena, bsatn.ptr, bsatn.len), bsatn.len};
+}
+
+static void add_schedule(Loader *l, const st_item *it, Str function, FoundTable *t)
+{
+    Str other;
+    if (it->n >= t->row->nfields || t->row->fields[it->n].type->kind != TYPE_SCHEDULE_AT)
+        problem(l, "table %.*s: its schedule names a column that is not of type st_schedule_at", STR_FMT(t->name));
+    else if (t->schedule && text_at(l, t->schedule->name, NAME_BYTES_MAX, &other) && (!str_eq(other, function) || t->schedule->n != it->n))
+        problem(l, "table %.*s has two schedules: keep one ST_SCHEDULE", STR_FMT(t->name));
+    else
+        t->schedule = it;
+}
+
+static void add_function(Loader *l, const st_item *it, Str name)
+{
+    uintptr_t code = (uintptr_t)it->call;
+    const Range *r = range_of(l, (const void *)code); /* NOLINT: looked at, not called */
+    if (!r || !r->executable) {
+        problem(l, "function %.*s: its code is not in the module: build it anew with spacetimedb.h", STR_FMT(name));
+        return;
+    }
+    bool view = it->kind == ST_ITEM_VIEW;
+    if (!view && it->flags > ST_FN_PROCEDURE) {
+        problem(l, "function %.*s is of a kind (%u) that this host does not know", STR_FMT(name), it->flags);
+        return;
+    }
+    if (function_named(l->functions, l->nfunctions, name) || function_named(l->views, l->nviews, name)) {
+        problem(l, "there are two functions named %.*s: rename one", STR_FMT(name));
+        return;
+    }
+    FoundFunction f = {.name = name, .item = it, .params = &type_unit, .ret = &type_unit};
+    if (view) { /* rows: an array of the row type */
+        const Type *row = convert(l, it->type, name, 0);
+        if (row)
+            f.ret = type_array(module_builder_arena(l->builder), row);
+        l->views[l->nviews++] = f;
+        return;
+    }
+    if (it->type && !(f.params = convert_struct(l, it->type, name)))
+        return;
+    if (it->flags == ST_FN_PROCEDURE && !(f.ret = convert(l, it->ret, name, 0)))
+        return;
+    if (it->type && it->flags > ST_FN_REDUCER && it->flags < ST_FN_PROCEDURE)
+        problem(l, "%.*s: functions called at init, connect and disconnect take no arguments", STR_FMT(name));
+    l->functions[l->nfunctions++] = f;
+}
+
+/* gcc and clang order the section differently; the definition must not depend on it. */
+static int by_name(const void *x, const void *y)
+{
+    const st_item *a = *(const st_item *const *)x, *b = *(const st_item *const *)y;
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    int c = a->owner && b->owner ? strcmp(a->owner, b->owner) : 0;
+    return c ? c : strcmp(a->name, b->name);
+}
+
+static const char *kind_label(uint32_t kind)
+{
+    return kind == ST_ITEM_INDEX ? "index" : kind == ST_ITEM_DEFAULT ? "default" : "schedule";
+}
+
+/* Tables, and what belongs to them. */
+static void read_items(Loader *l)
+{
+    uint32_t n = l->nitems + 1;
+    l->items = ARENA_ARRAY(&l->arena, const st_item *, n);
+    l->tables = ARENA_ARRAY(&l->arena, FoundTable, n);
+    l->indexes = ARENA_ARRAY(&l->arena, FoundIndex, n);
+    l->functions = ARENA_ARRAY(&l->arena, FoundFunction, n);
+    l->views = ARENA_ARRAY(&l->arena, FoundFunction, n);
+    Str name;
+    for (uint32_t i = 0; i < l->nitems; i++) {
+        const st_item *it = l->items[i] = l->desc->items[i];
+        if (!mine(l, it, sizeof *it, _Alignof(st_item)) || !text_at(l, it->name, NAME_BYTES_MAX, &name) || it->kind < ST_ITEM_TABLE ||
+            it->kind > ST_ITEM_VIEW || (it->owner && !text_at(l, it->owner, NAME_BYTES_MAX, &name))) {
+            problem(l, "record %u of the module is damaged, or of a kind that this host does not know: build the module anew with spacetimedb.h", i + 1);
+            l->nitems = 0;
+            return;
+        }
+    }
+    qsort(l->items, l->nitems, sizeof *l->items, by_name);
+    for (uint32_t i = 0; i < l->nitems; i++) { /* kinds ascend: tables are first */
+        const st_item *it = l->items[i];
+        name = str_of(it->name);
+        if (it->kind == ST_ITEM_TABLE) {
+            add_table(l, it, name);
+            continue;
+        }
+        if (it->kind >= ST_ITEM_FUNCTION)
+            break;
+        FoundTable *t = it->owner ? table_named(l, str_of(it->owner)) : NULL;
+        if (!t) {
+            if (l->nproblems == 0) /* else the table itself may have been refused */
+                problem(l, "the %s %.*s belongs to a table that the module does not declare", kind_label(it->kind), STR_FMT(name));
+        } else if (it->kind == ST_ITEM_INDEX)
+            add_index(l, it, name, t);
+        else if (it->kind == ST_ITEM_DEFAULT)
+            add_default(l, it, name, t);
+        else
+            add_schedule(l, it, name, t);
+    }
+}
+
+/* After the tables are declared, so that a function over a row finds its type. */
+static void read_functions(Loader *l)
+{
+    for (uint32_t i = 0; i < l->nitems; i++)
+        if (l->items[i]->kind >= ST_ITEM_FUNCTION)
+            add_function(l, l->items[i], str_of(l->items[i]->name));
+}
+
+/* ---- the definition ----------------------------------------------------------------------------------------- */
+
+_Static_assert((int)COLUMN_PK == (int)ST_COLUMN_PK && (int)COLUMN_UNIQUE == (int)ST_COLUMN_UNIQUE &&
+                   (int)COLUMN_AUTO_INC == (int)ST_COLUMN_AUTO && (int)COLUMN_INDEX == (int)ST_COLUMN_INDEX,
+               "column flags pass through");
+
+static void declare_tables(Loader *l)
+{
+    for (uint32_t i = 0; i < l->ntables; i++) {
+        FoundTable *t = &l->tables[i];
+        BuilderColumn *cols = ARENA_ARRAY(&l->arena, BuilderColumn, t->row->nfields);
+        for (uint32_t c = 0; c < t->row->nfields; c++)
+            cols[c] = (BuilderColumn){.name = t->row->fields[c].name, .type = t->row->fields[c].type, .flags = t->flags[c],
+                                      .has_default = t->default_items[c] != NULL, .default_bsatn = t->defaults[c]};
+        t->position = module_builder_table(l->builder, t->name, t->item->flags & ST_ACCESS_PUBLIC ? ACCESS_PUBLIC : ACCESS_PRIVATE,
+                                           t->item->flags & ST_F_EVENT, t->row->nfields, cols);
+    }
+    for (uint32_t i = 0; i < l->nindexes; i++) {
+        const FoundIndex *x = &l->indexes[i];
+        module_builder_index(l->builder, l->tables[x->table].position, x->name, x->ncols, x->cols);
+    }
+}
+
+static void declare_functions(Loader *l)
+{
+    for (uint32_t i = 0; i < l->nfunctions; i++) {
+        const FoundFunction *f = &l->functions[i];
+        static const Lifecycle lifecycles[] = {[ST_FN_REDUCER] = LIFECYCLE_NONE, [ST_FN_INIT] = LIFECYCLE_INIT,
+                                               [ST_FN_CLIENT_CONNECTED] = LIFECYCLE_CONNECT,
+                                               [ST_FN_CLIENT_DISCONNECTED] = LIFECYCLE_DISCONNECT};
+        if (f->item->flags == ST_FN_PROCEDURE)
+            module_builder_procedure(l->builder, f->name, f->params, f->ret);
+        else
+            module_builder_reducer(l->builder, f->name, f->params, lifecycles[f->item->flags]);
+    }
+    for (uint32_t i = 0; i < l->nviews; i++) {
+        const FoundFunction *f = &l->views[i];
+        module_builder_view(l->builder, f->name, f->item->flags & ST_ACCESS_PUBLIC, f->item->flags & ST_F_ANONYMOUS, f->ret);
+    }
+    for (uint32_t i = 0; i < l->ntables; i++) {
+        const FoundTable *t = &l->tables[i];
+        if (!t->schedule)
+            continue;
+        Str callee = str_of(t->schedule->name);
+        const FoundFunction *f = function_named(l->functions, l->nfunctions, callee);
+        if (!f)
+            problem(l, "table %.*s is scheduled to call %.*s, which is no reducer or procedure of the module", STR_FMT(t->name), STR_FMT(callee));
+        else if (f->params->nfields != 1 || !type_equal(f->params->fields[0].type, t->row))
+            problem(l, "scheduled function %.*s must take exactly one argument, a row of table %.*s", STR_FMT(callee), STR_FMT(t->name));
+        else
+            module_builder_schedule(l->builder, t->position, (uint16_t)t->schedule->n, callee);
+    }
+}
+
+static st_status call_reducer(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args)
+{
+    return ((LoadedModule *)m)->reducers[id](ctx, args);
+}
+
+/* Which code runs for which reducer of the definition. */
+static void bind_reducers(Loader *l, LoadedModule *m)
+{
+    const ModuleDef *def = m->module.def;
+    m->reducers = ARENA_ARRAY(&m->arena, st_call_reducer *, def->nreducers);
+    for (uint32_t i = 0; i < def->nreducers; i++) {
+        const FoundFunction *f = function_named(l->functions, l->nfunctions, def->reducers[i].name);
+        const Type *params = def->reducers[i].params; /* f->params died with the builder */
+        const st_type *compiled = f ? f->item->type : NULL;
+        if (!f || f->item->flags == ST_FN_PROCEDURE || params->nfields != (compiled ? compiled->nfields : 0) ||
+            (compiled && params->size != compiled->size))
+            problem(l, "reducer %.*s came out differently in the definition: a fault of the host", STR_FMT(def->reducers[i].name));
+        else
+            m->reducers[i] = (st_call_reducer *)(void (*)(void))f->item->call;
+    }
+}
+
+/* ---- opening and closing -------------------------------------------------------------------------------------- */
+
+bool loader_is_mapped(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+    if (library)
+        dlclose(library);
+    return library != NULL;
+}
+
+static void close_library(void *library, const char *path)
+{
+    if (dlclose(library) != 0)
+        log_warn("closing the module %s: %s", path, dlerror());
+    else if (loader_is_mapped(path))
+        log_warn("the module %s stays mapped after closing; its memory is lost until this worker ends", path);
+}
+
+static void unload(Module *module)
+{
+    LoadedModule *m = (LoadedModule *)module;
+    module_def_unref(m->module.def);
+    if (m->library)
+        close_library(m->library, m->path);
+    free(m->path);
+    arena_done(&m->arena);
+    free(m);
+}
+
+static Status read_file(const char *path, Buf *out, Error *err)
+{
+    OWN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL(err, errno == ENOENT ? S_NOT_FOUND : S_IO, "the module file %s: %s", path, strerror(errno));
+    struct stat sb;
+    if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode))
+        return FAIL(err, S_IO, "the module file %s is not a regular file", path);
+    if (sb.st_size > ELF_FILE_BYTES_MAX)
+        return FAIL(err, S_TOO_LARGE, "the module has %lld bytes, at most %d are possible: strip debug information (strip -g)",
+                    (long long)sb.st_size, ELF_FILE_BYTES_MAX);
+    size_t size = (size_t)sb.st_size;
+    if (size && !buf_reserve(out, size))
+        return FAIL(err, S_TOO_LARGE, "the module has %zu bytes", size);
+    while (out->len < size) {
+        ssize_t n = read(fd, out->ptr + out->len, size - out->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return FAIL(err, S_IO, "reading the module file %s: %s", path, n < 0 ? strerror(errno) : "it became shorter");
+        out->len += (size_t)n;
+    }
+    return S_OK;
+}
+
+static Status describe(Loader *l, LoadedModule *m, Error *err)
+{
+    struct link_map *map;
+    l->desc = dlsym(m->library, "st_module");
+    if (!l->desc || dlinfo(m->library, RTLD_DI_LINKMAP, &map) != 0)
+        return FAIL(err, S_INVALID, "no st_module: is ST_MODULE(name, \"version\") missing?");
+    l->base = map->l_addr;
+    dl_iterate_phdr(find_ranges, l);
+    if (!handshake(l))
+        return refuse(l, err);
+    l->builder = module_builder_new();
+    read_items(l);
+    declare_tables(l);
+    if (l->nproblems == 0) /* functions name rows; without their tables they would be wrong for no fault of theirs */
+        read_functions(l);
+    if (l->nproblems == 0)
+        declare_functions(l);
+    OWN(buf) Buf bsatn = {0};
+    Status st = module_builder_finish(l->builder, &bsatn, err);
+    l->builder = NULL;
+    if (l->nproblems)
+        return refuse(l, err);
+    TRY(st);
+    m->module.definition = (Bytes){arena_copy(&m->arena, bsatn.ptr, bsatn.len), bsatn.len};
+    TRY(module_def_from_bsatn(&m->module.def, m->module.definition, err));
+    bind_reducers(l, m);
+    if (l->nproblems)
+        return refuse(l, err);
+    m->module.name = arena_str(&m->arena, str_of(l->desc->name));
+    m->module.version = arena_str(&m->arena, str_of(l->desc->version));
+    m->module.items = l->desc->items;
+    m->module.nitems = l->nitems;
+    m->module.call_reducer = call_reducer;
+    m->module.unload = unload;
+    return S_OK;
+}
+
+static Status open_checked(Loader *l, LoadedModule *m, Error *err)
+{
+    {
+        OWN(buf) Buf file = {0};
+        TRY(read_file(m->path, &file, err));
+        if ((l->nproblems = elf_check(buf_bytes(&file), &l->problems)) != 0)
+            return refuse(l, err);
+    }
+    if (loader_is_mapped(m->path))
+        return FAIL(err, S_CONFLICT, "the module file %s is open already: every load needs a file name of its own", m->path);
+    m->library = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
+    if (!m->library)
+        return FAIL(err, S_INVALID, "the module cannot be opened: %s", dlerror());
+    return describe(l, m, err);
+}
+
+Status loader_open(Str path, Module **ret, Error *err)
+{
+    if (path.len == 0 || path.ptr[0] != '/' || memchr(path.ptr, 0, path.len))
+        return FAIL(err, S_INVALID, "the path of a module must be absolute");
+    LoadedModule *m = NEW(LoadedModule);
+    m->path = x_sprintf("%.*s", STR_FMT(path));
+    Loader l = {0};
+    Status st = open_checked(&l, m, err);
+    ASSERT(l.builder == NULL);
+    buf_done(&l.problems);
+    free(l.converted);
+    arena_done(&l.arena);
+    if (st != S_OK) {
+        unload(&m->module);
+        return st;
+    }
+    *ret = &m->module;
+    return S_OK;
+}

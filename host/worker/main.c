@@ -1,0 +1,300 @@
+/* main.c - spacetimedb-worker: one database's tables and module, in a sandbox, between rings.
+ *
+ * Started by the host as records.h says. The loop:
+ *   control records first, then at most one call, again and again; what the calls wrote becomes visible together
+ *   when the call ring is empty, or after PUBLISH_CALLS calls or PUBLISH_BYTES of output.
+ * Publication is frame ring, commit ring, consumed_call, tail of the call ring, in this order, each only when the one
+ * before it is complete. While something is left in a backlog no call starts (design-rule 8). */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include "host/worker/core.h"
+#include "host/worker/loader.h"
+#include "host/worker/ring.h"
+#include "host/worker/sandbox.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { PUBLISH_CALLS = 32, PUBLISH_BYTES = 256 << 10 };
+enum { LOG_LINES_BURST = 2000, LOG_LINES_PER_SECOND = 1000 };
+enum { BACKLOG_POLL_MS = 20 }; /* the host rings when it has made room; this is the net below */
+
+typedef struct Worker {
+    RingArea area;
+    RingReader call, control;
+    RingWriter commit, frame, log;
+    Core *core;
+    uint64_t last_call;       /* call_seq of the last call done */
+    uint32_t calls_pending;   /* calls whose outputs are not all published */
+    size_t bytes_pending;
+    bool outputs_pending;
+    uint32_t log_dropped;     /* lines lost since the last one that got through */
+    uint32_t log_tokens;
+    uint64_t log_refill_ns;
+} Worker;
+
+/* Before the rings exist, and when they are of no use. */
+static _Noreturn void die(int code, const char *text)
+{
+    char line[ERROR_TEXT_BYTES + 64];
+    int n = snprintf(line, sizeof line, "spacetimedb-worker: %s\n", text);
+    ssize_t ignored = write(2, line, MIN((size_t)n, sizeof line - 1));
+    (void)ignored;
+    _exit(code);
+}
+
+/* ---- the core's environment ------------------------------------------------------------------------ */
+
+static int64_t env_clock_us(void *user)
+{
+    (void)user;
+    return clock_wall_us();
+}
+
+static void env_random(void *user, void *out, size_t len)
+{
+    (void)user;
+    Error err;
+    if (random_fill(out, len, &err) != S_OK)
+        BUG("%s", err.text);
+}
+
+static void env_commit(void *user, Bytes record)
+{
+    Worker *w = user;
+    ring_write(&w->commit, 1, &record);
+    w->bytes_pending += record.len;
+    w->outputs_pending = true;
+}
+
+static void env_frame(void *user, uint32_t nparts, const Bytes *parts)
+{
+    Worker *w = user;
+    ring_write(&w->frame, nparts, parts);
+    for (uint32_t i = 0; i < nparts; i++)
+        w->bytes_pending += parts[i].len;
+    w->outputs_pending = true;
+}
+
+static bool log_token(Worker *w)
+{
+    if (w->log_tokens == 0) {
+        uint64_t now = clock_monotonic_ns(), gained = (now - w->log_refill_ns) * LOG_LINES_PER_SECOND / 1000000000;
+        if (gained == 0)
+            return false;
+        w->log_tokens = (uint32_t)MIN(gained, (uint64_t)LOG_LINES_BURST);
+        w->log_refill_ns = now;
+    }
+    w->log_tokens--;
+    return true;
+}
+
+/* Lossy: a line that comes too fast or finds no room is counted, and the next one tells how many were lost. */
+static void env_log(void *user, Bytes record)
+{
+    enum { DROPPED_AT = 1 + 8 + 4 }; /* records.h, RING_LOG */
+    Worker *w = user;
+    if (record.len < DROPPED_AT + 4 || !log_token(w) || ring_room_bytes(&w->log) < record.len + 64 + SANDBOX_LAST_WORDS_BYTES) {
+        w->log_dropped += w->log_dropped < UINT32_MAX;
+        return;
+    }
+    uint8_t dropped[4];
+    store_u32(dropped, load_u32(record.ptr + DROPPED_AT) + w->log_dropped);
+    ring_write(&w->log, 3, (Bytes[]){{record.ptr, DROPPED_AT}, {dropped, 4}, {record.ptr + DROPPED_AT + 4, record.len - DROPPED_AT - 4}});
+    w->log_dropped = 0;
+    w->outputs_pending = true;
+}
+
+static Status env_open_module(void *user, Str path, Module **ret, Error *err)
+{
+    (void)user;
+    return loader_open(path, ret, err);
+}
+
+static void env_in_module(void *user, uint64_t call_seq)
+{
+    RingCursors *c = ((Worker *)user)->area.worker_cursors;
+    if (call_seq)
+        atomic_store_explicit(&c->current_since_ns, clock_monotonic_ns(), memory_order_relaxed);
+    atomic_store_explicit(&c->current_call, call_seq, memory_order_release);
+}
+
+/* ---- publication ------------------------------------------------------------------------------------ */
+
+/* True: everything that the worker has produced is visible. */
+static bool publish(Worker *w)
+{
+    bool commits = w->commit.head != w->commit.published || ring_backlog_bytes(&w->commit);
+    ring_publish(&w->log);
+    bool done = ring_publish(&w->frame);
+    /* A commit record without its frames would be a transaction that some clients never hear of. */
+    commits = commits && done;
+    if (commits)
+        done = ring_publish(&w->commit);
+    if (done) {
+        atomic_store_explicit(&w->area.worker_cursors->consumed_call, w->last_call, memory_order_release);
+        ring_release(&w->call);
+        w->calls_pending = 0;
+        w->bytes_pending = 0;
+        w->outputs_pending = false;
+    }
+    if (commits)
+        bell_ring(&w->area, BELL_STORAGE, true);
+    bell_ring(&w->area, BELL_NET, true); /* frames, log lines, or room for calls */
+    return done;
+}
+
+static bool has_backlog(const Worker *w) { return ring_backlog_bytes(&w->frame) || ring_backlog_bytes(&w->commit); }
+
+/* Nothing to do: sleep until the bell rings, unless something came while we lay down. */
+static void sleep_for_bell(Worker *w, bool want_calls)
+{
+    bool blocked = w->outputs_pending;
+    bell_sleep_begin(&w->area, BELL_WORKER, false);
+    bool idle = ring_is_empty(&w->control) && !(want_calls && !ring_is_empty(&w->call)) && !w->control.bad && !w->call.bad;
+    if (blocked) { /* the host may have made room meanwhile */
+        uint64_t before = w->frame.head + w->commit.head;
+        idle = !publish(w) && w->frame.head + w->commit.head == before && idle;
+    }
+    if (idle) {
+        struct pollfd p = {.fd = w->area.bells[BELL_WORKER], .events = POLLIN};
+        if (poll(&p, 1, blocked ? BACKLOG_POLL_MS : -1) < 0 && errno != EINTR)
+            die(WORKER_EXIT_PROTOCOL, "waiting for the host failed");
+    }
+    bell_sleep_end(&w->area, BELL_WORKER, false);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------- */
+
+static void check_rings(const Worker *w)
+{
+    if (w->control.bad)
+        die(WORKER_EXIT_PROTOCOL, "the control ring is damaged");
+    if (w->call.bad)
+        die(WORKER_EXIT_PROTOCOL, "the call ring is damaged");
+}
+
+/* False: the host said stop. */
+static bool control_turn(Worker *w)
+{
+    Bytes record;
+    while (ring_read(&w->control, &record)) {
+        if (!core_control(w->core, record))
+            return false;
+        /* A bulk load sends as fast as we take: free its memory in steps, and wake it when it may be waiting. */
+        if (w->control.tail - w->control.published >= w->control.size / 4) {
+            ring_release(&w->control);
+            bell_ring(&w->area, BELL_NET, true);
+            bell_ring(&w->area, BELL_STORAGE, true);
+        }
+        if (w->bytes_pending >= PUBLISH_BYTES || has_backlog(w))
+            publish(w);
+    }
+    if (w->control.tail != w->control.published) {
+        ring_release(&w->control);
+        bell_ring(&w->area, BELL_NET, true);
+        bell_ring(&w->area, BELL_STORAGE, true);
+    }
+    return true;
+}
+
+/* One call, if there is one and it may start. */
+static bool call_turn(Worker *w)
+{
+    Bytes record;
+    if (!core_accepts_calls(w->core) || has_backlog(w) || !ring_read(&w->call, &record))
+        return false;
+    CallHeader head;
+    if (record.len < sizeof head)
+        die(WORKER_EXIT_PROTOCOL, "a call record is too short");
+    memcpy(&head, record.ptr, sizeof head);
+    core_call(w->core, record);
+    w->last_call = head.call_seq;
+    w->calls_pending++;
+    return true;
+}
+
+static void run(Worker *w)
+{
+    for (;;) {
+        if (!ring_is_empty(&w->control) && !control_turn(w))
+            return;
+        bool called = call_turn(w);
+        check_rings(w);
+        /* the third: parts of a long call were read; the rest needs their room */
+        bool pending = w->calls_pending || w->outputs_pending || (!called && w->call.tail != w->call.published);
+        if (pending && (!called || w->calls_pending >= PUBLISH_CALLS || w->bytes_pending >= PUBLISH_BYTES))
+            publish(w);
+        if (!called && ring_is_empty(&w->control))
+            sleep_for_bell(w, core_accepts_calls(w->core) && !has_backlog(w));
+    }
+}
+
+/* CTL_STOP: nothing of ours may be left behind. When the host stops reading we die with it. */
+static void drain(Worker *w)
+{
+    while (!publish(w))
+        poll(NULL, 0, 1);
+}
+
+static void config_read(WorkerConfig *ret)
+{
+    size_t got = 0;
+    while (got < sizeof *ret) {
+        ssize_t n = read(WORKER_FD_CONFIG, (uint8_t *)ret + got, sizeof *ret - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            die(WORKER_EXIT_USAGE, "this program is started by spacetimedb only (no configuration on descriptor 8)");
+        got += (size_t)n;
+    }
+    close(WORKER_FD_CONFIG);
+    if (ret->magic != WORKER_CONFIG_MAGIC || memchr(ret->module_dir, 0, sizeof ret->module_dir) == NULL)
+        die(WORKER_EXIT_USAGE, "the configuration on descriptor 8 is from another version of spacetimedb");
+}
+
+int main(void)
+{
+    static Worker worker;
+    Worker *w = &worker;
+    WorkerConfig config;
+    Error err;
+    config_read(&config);
+    if (sandbox_process(&config, &err) != S_OK)
+        die(WORKER_EXIT_SANDBOX, err.text);
+
+    RingSizes sizes;
+    _Static_assert(sizeof sizes.bytes == sizeof config.ring_bytes, "one size for each ring");
+    memcpy(sizes.bytes, config.ring_bytes, sizeof sizes.bytes);
+    static const int bells[BELL_COUNT] = {WORKER_FD_BELLS, WORKER_FD_BELLS + 1, WORKER_FD_BELLS + 2};
+    if (ring_area_attach(&w->area, WORKER_FD_HOST_AREA, WORKER_FD_WORKER_AREA, bells, &sizes, &err) != S_OK)
+        die(WORKER_EXIT_PROTOCOL, err.text);
+    ring_reader_init(&w->call, &w->area, RING_CALL, false, RING_RECORD_BYTES_MAX);
+    ring_reader_init(&w->control, &w->area, RING_CONTROL, false, RING_RECORD_BYTES_MAX);
+    ring_writer_init(&w->commit, &w->area, RING_COMMIT, false);
+    ring_writer_init(&w->frame, &w->area, RING_FRAME, false);
+    ring_writer_init(&w->log, &w->area, RING_LOG, false);
+    w->log_tokens = LOG_LINES_BURST;
+    w->log_refill_ns = clock_monotonic_ns();
+    sandbox_last_words(&w->log, &w->log_dropped);
+    if (sandbox_confine(&config, bells, BELL_COUNT, &err) != S_OK)
+        die(WORKER_EXIT_SANDBOX, err.text);
+
+    CoreEnv env = {
+        .user = w,
+        .clock_us = env_clock_us,
+        .random = env_random,
+        .commit = env_commit,
+        .frame = env_frame,
+        .log = env_log,
+        .open_module = env_open_module,
+        .in_module = env_in_module,
+    };
+    w->core = core_new(&env);
+    run(w);
+    drain(w);
+    _exit(0); /* memory goes with the process: taking a large database apart row by row would only delay the host */
+}

@@ -1,0 +1,28 @@
+/* sandbox.h - takes everything from the worker that a module must not have, before the first module is opened.
+ *
+ * Order (design-rules 18; each step needs the one before it):
+ *   sandbox_process   oom_score_adj, uid and gid drop, death with the parent, not dumpable, resource limits
+ *   (the caller maps its rings and closes the memfds)
+ *   sandbox_confine   descriptors closed, crash handlers on their own stack, libm preloaded, no_new_privs,
+ *                     Landlock, seccomp, self-test
+ * Thread:  everything happens before a second thread exists: Landlock holds per thread.
+ * Failure: S_UNAVAILABLE with a text that names what the kernel lacks. With `allow_unsandboxed` only Landlock and
+ *          seccomp may be missing; the text then goes to descriptor 2 as a warning.
+ * Source:  landlock(7), seccomp(2), libseccomp; facts in design-rules 9, 18 to 20 and 22. */
+#ifndef HOST_WORKER_SANDBOX_H
+#define HOST_WORKER_SANDBOX_H
+
+#include "host/worker/records.h"
+#include "host/worker/ring.h"
+
+MUST_CHECK Status sandbox_process(const WorkerConfig *config, Error *err);
+/* `keep`: descriptors that stay open besides 0, 1 and 2. */
+MUST_CHECK Status sandbox_confine(const WorkerConfig *config, const int *keep, size_t nkeep, Error *err);
+
+/* Where a crash leaves its explanation: a record of level LOG_LEVEL_PANIC, published at once (records.h), besides the
+ * line on descriptor 2. `dropped`: lines lost so far, written into the record. NULL: nowhere. The writer must keep
+ * SANDBOX_LAST_WORDS_BYTES of its ring free, and never have a backlog. */
+enum { SANDBOX_LAST_WORDS_BYTES = 2048 };
+void sandbox_last_words(RingWriter *log, const uint32_t *dropped);
+
+#endif

@@ -1,0 +1,45 @@
+// Bindings of the example modules, in the shape that `spacetime generate` gives TypeScript users, written as plain JavaScript.
+import { DbConnectionBuilder, DbConnectionImpl, SubscriptionBuilderImpl, convertToAccessorMap, makeQueryBuilder,
+  procedures as sdkProcedures, reducerSchema, reducers as sdkReducers, schema, table, t } from 'spacetimedb';
+
+export function bind(tables, reducers) {
+  const tablesSchema = schema(tables);
+  const reducersSchema = sdkReducers(...reducers);
+  const remoteModule = {
+    versionInfo: { cliVersion: '2.10.1' },
+    tables: tablesSchema.schemaType.tables,
+    reducers: reducersSchema.reducersType.reducers,
+    ...sdkProcedures(),
+  };
+  class Connection extends DbConnectionImpl {
+    static builder = () => new DbConnectionBuilder(remoteModule, config => new Connection(config));
+    subscriptionBuilder = () => new SubscriptionBuilderImpl(this);
+  }
+  return { Connection, tables: makeQueryBuilder(tablesSchema.schemaType), reducers: convertToAccessorMap(reducersSchema.reducersType.reducers) };
+}
+
+const unique = (table, column) => ({ name: `${table}_${column}_key`, constraint: 'unique', columns: [column] });
+const btree = (table, column) => ({ accessor: column, name: `${table}_${column}_idx_btree`, algorithm: 'btree', columns: [column] });
+
+export const chat = bind({
+  message: table({ name: 'message', indexes: [btree('message', 'id'), btree('message', 'sender')], constraints: [unique('message', 'id')] },
+    t.row({ id: t.u64().primaryKey(), sender: t.identity(), sent: t.timestamp(), text: t.string() })),
+  user: table({ name: 'user', indexes: [btree('user', 'identity')], constraints: [unique('user', 'identity')] },
+    t.row({ identity: t.identity().primaryKey(), name: t.option(t.string()), online: t.bool() })),
+}, [reducerSchema('send_message', { text: t.string() }), reducerSchema('set_name', { name: t.string() })]);
+
+export const chat2 = bind({
+  message: table({ name: 'message', indexes: [btree('message', 'id'), btree('message', 'sender')], constraints: [unique('message', 'id')] },
+    t.row({ id: t.u64().primaryKey(), sender: t.identity(), sent: t.timestamp(), text: t.string(), room: t.u32() })),
+  room: table({ name: 'room', indexes: [btree('room', 'id'), btree('room', 'name')], constraints: [unique('room', 'id'), unique('room', 'name')] },
+    t.row({ id: t.u32().primaryKey(), name: t.string() })),
+  user: table({ name: 'user', indexes: [btree('user', 'identity')], constraints: [unique('user', 'identity')] },
+    t.row({ identity: t.identity().primaryKey(), name: t.option(t.string()), online: t.bool() })),
+}, [reducerSchema('create_room', { name: t.string() }), reducerSchema('send_message', { text: t.string() }),
+  reducerSchema('send_to_room', { room_id: t.u32(), text: t.string() }), reducerSchema('set_name', { name: t.string() })]);
+
+export const ledger = bind({
+  accounts: table({ name: 'accounts', indexes: [btree('accounts', 'id')], constraints: [unique('accounts', 'id')] },
+    t.row({ id: t.u32().primaryKey(), balance: t.i64() })),
+}, [reducerSchema('seed', { n: t.u32(), initial_balance: t.i64() }),
+  reducerSchema('transfer', { from: t.u32(), to: t.u32(), amount: t.i64() })]);
