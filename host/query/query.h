@@ -21,7 +21,7 @@ typedef struct Caller {
 /* ---- statements (HTTP POST .../sql) ---- */
 
 typedef struct SqlResult {
-    const Type *row;   /* product of the result columns (in `arena`); no fields for DML */
+    const Type *row;   /* product of the result columns (in `arena`; column types are the schema's); no fields for DML */
     uint64_t nrows;
     Buf rows;          /* BSATN rows back to back */
     uint64_t inserted, deleted, updated;
@@ -29,7 +29,8 @@ typedef struct SqlResult {
 } SqlResult;
 /* Parse, check and run exactly one statement inside the open transaction; the caller commits or rolls back
  * (failure: roll back). S_INVALID: refused, text as the sheet's section 2.2; S_DENIED: not the owner;
- * S_CONFLICT: a constraint; S_TOO_LARGE: a limit. */
+ * S_CONFLICT: a constraint; S_TOO_LARGE: a limit (length, nesting, terms, 512 MiB of result). An error text is always
+ * valid UTF-8. */
 MUST_CHECK Status sql_execute(SqlResult *ret, Engine *e, Str text, const Caller *caller, Error *err);
 void sql_result_done(SqlResult *r);
 
@@ -53,7 +54,9 @@ void subs_client_add(Subs *s, ClientRef client, const Caller *caller, uint32_t n
 void subs_client_remove(Subs *s, ClientRef client); /* drops its sets; unknown is fine */
 
 /* Register a query set, all or nothing. `snapshot`: QueryRows of SubscribeApplied is appended (NULL: silent, for
- * registering again after a crash). S_CONFLICT: the id is in use. S_INVALID: text as wire.md 7.3, with the SQL. */
+ * registering again after a crash). S_CONFLICT: the id is in use. S_INVALID: text as wire.md 7.3, with the SQL; S_TOO_LARGE:
+ * the same for a limit. S_NOT_FOUND: no such client. A query that the set has already, however it is spelled, counts
+ * once. Call it between transactions. */
 MUST_CHECK Status subs_subscribe(Subs *s, ClientRef client, uint32_t query_set_id, uint32_t nqueries, const Str *queries,
                                  Buf *snapshot, Error *err);
 /* S_NOT_FOUND: no such set. `dropped` (may be NULL): the QueryRows of the set as of now. */
@@ -84,10 +87,12 @@ typedef struct Update {
     uint32_t nfailures;          /* sets that ended by an error while computing; already removed */
     const UpdateFailure *failures;
 } Update;
-/* Compute from txn_changes, before the commit point; borrowed until the next call. Clients appear in one group. */
+/* Compute from txn_changes, before the commit point; borrowed until the next call with this Subs. Clients appear in one
+ * group. Keeps nothing: a transaction that is rolled back afterwards needs no undo here. */
 const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *changes);
 /* After engine_swap: resolve every query against the new schema; sets whose table became unreadable or lost a
- * column end and are reported as failures (text says why). */
+ * column end and are reported as failures (text says why; borrowed until the next call). Must come before any other call
+ * with this Subs: queries still point into the old schema. */
 void subs_schema_changed(Subs *s, uint32_t *ret_nfailures, const UpdateFailure **ret_failures);
 
 /* BsatnRowList (wire.md 5.2) over rows given as native pointers, first `ncols` columns. */

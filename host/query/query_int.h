@@ -124,24 +124,24 @@ struct Pred {
     Bytes key;           /* canonical form; no offsets and no pointers inside */
 };
 
-typedef enum AccessKind { ACCESS_SCAN, ACCESS_NOTHING, ACCESS_FIND, ACCESS_INDEX } AccessKind;
-enum { ACCESS_EQ_MAX = 4 };
-typedef struct Access {      /* how rows are found; every row is checked against the whole predicate anyway */
-    AccessKind kind;
+typedef enum PathKind { PATH_SCAN, PATH_NOTHING, PATH_FIND, PATH_INDEX } PathKind;
+enum { PATH_EQ_MAX = 4 };
+typedef struct Path {      /* how rows are found; every row is checked against the whole predicate anyway */
+    PathKind kind;
     uint16_t col;            /* FIND: the unique column, key = eq[0] */
     int32_t index;           /* INDEX */
     uint32_t neq;
-    const void *eq[ACCESS_EQ_MAX];
+    const void *eq[PATH_EQ_MAX];
     const void *lo, *hi;
     bool lo_exclusive, hi_inclusive;
-} Access;
+} Path;
 
 typedef struct PlanRef {     /* one table of FROM */
     const TableDef *def;
     Table *table;
     uint32_t table_id;
     const Pred *where;       /* never NULL */
-    Access access;
+    Path path;
 } PlanRef;
 
 typedef struct Plan {
@@ -154,13 +154,13 @@ typedef struct Plan {
 /* A subscription or one-off query: whole rows of one table. */
 MUST_CHECK Status query_compile(Plan **ret, Arena *a, Engine *e, Str text, const Caller *caller, Error *err);
 /* FROM and WHERE of any statement. */
-MUST_CHECK Status plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, const Caller *caller, Error *err);
-MUST_CHECK Status plan_column(const Plan *p, const Statement *s, const ColumnName *name, uint16_t *ret, Error *err);
+MUST_CHECK Status query_plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, const Caller *caller, Error *err);
+MUST_CHECK Status query_plan_column(const Plan *p, const Statement *s, const ColumnName *name, uint16_t *ret, Error *err);
 /* One allocation that holds the whole plan, so that 100,000 plans stay small. free() it. */
-Plan *plan_clone(const Plan *p, const void *tail, size_t tail_len, void **ret_tail);
+Plan *query_plan_clone(const Plan *p, const void *tail, size_t tail_len, void **ret_tail);
 /* The equality that a query can be found by: a column with a literal among the top conjuncts; NULL: none. */
 const Pred *pred_equality(const PlanRef *r);
-CompareOp compare_flip(CompareOp op);
+CompareOp sql_compare_flip(CompareOp op);
 
 /* ---- literal.c ---- */
 
@@ -168,21 +168,21 @@ typedef enum LiteralUse { LITERAL_IN_WHERE, LITERAL_IN_ROW } LiteralUse;
 /* The literal as a native value of `t` in t->size bytes at `v`; text and bytes are kept in `a`. */
 MUST_CHECK Status literal_convert(Arena *a, const Literal *l, const Type *t, LiteralUse use, void *v, Error *err);
 MUST_CHECK Status literal_limit(const Literal *l, uint64_t *ret, Error *err);
-const char *literal_text(Arena *a, const Literal *l);
-const char *type_text(Arena *a, const Type *t);
+const char *sql_literal_text(Arena *a, const Literal *l);
+const char *sql_type_text(Arena *a, const Type *t);
 
 /* ---- eval.c ---- */
 
 bool pred_eval(const Pred *p, const void *row);
 bool native_compare(const Type *t, CompareOp op, const void *x, const void *y);
-void access_choose(PlanRef *r);
+void query_path_choose(PlanRef *r);
 typedef struct Scan {
     const PlanRef *ref;
     Cursor cursor;
     const void *one;
 } Scan;
-void scan_open(Scan *s, const PlanRef *r);
-const void *scan_next(Scan *s); /* NULL: done */
+void query_scan_open(Scan *s, const PlanRef *r);
+const void *query_scan_next(Scan *s); /* NULL: done */
 
 /* ---- rowlist.c ---- */
 
@@ -203,9 +203,9 @@ typedef struct RowList {
 void row_list_begin(RowList *l, Buf *out, const TableDef *def, uint16_t ncols);
 void row_list_add(RowList *l, const void *row);
 void row_list_end(RowList *l);
-void row_encode(Buf *out, const TableDef *def, uint16_t ncols, const void *row);
+void row_prefix_encode(Buf *out, const TableDef *def, uint16_t ncols, const void *row);
 
 /* exec.c: "str table | BsatnRowList" of everything the plan returns now. */
-MUST_CHECK Status plan_append_rows(const Plan *p, uint16_t ncols, Buf *out, Error *err);
+MUST_CHECK Status query_append_rows(const Plan *p, uint16_t ncols, Buf *out, Error *err);
 
 #endif

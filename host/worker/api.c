@@ -144,21 +144,21 @@ static const void *api_find(const st_db *db, uint32_t item, uint32_t col, const 
     return table_find(t->table, (uint16_t)col, key);
 }
 
-/* Index for equality on cols[0..neq) and then a range on cols[neq] when there is one; -2: none. */
-static int32_t index_for(const CoreTable *t, uint32_t ncols, const uint16_t *cols, uint32_t neq)
+/* Index for equality on cols[0..neq) and then a range on cols[neq] when there is one; -1: none. A unique index finds whole
+ * keys only. */
+static int32_t index_for(const TableDef *def, uint32_t ncols, const uint16_t *cols, uint32_t neq)
 {
-    const TableDef *def = t->def;
-    int32_t whole = -2;
+    int32_t found = -1;
     for (uint16_t i = 0; i < def->nindexes; i++) {
         const IndexDef *ix = &def->indexes[i];
-        if (ix->ncols < ncols || memcmp(ix->cols, cols, ncols * sizeof *cols) != 0)
+        if (ix->ncols < ncols || (ix->unique && neq != ix->ncols) || memcmp(ix->cols, cols, ncols * sizeof *cols) != 0)
             continue;
-        if (ix->algorithm == INDEX_BTREE && !ix->unique)
+        if (ix->unique || ix->ncols == ncols)
             return i;
-        if (neq == ix->ncols || (ix->algorithm == INDEX_BTREE && whole < 0))
-            whole = i;
+        if (found < 0)
+            found = i;
     }
-    return whole;
+    return found;
 }
 
 /* A cursor over what scan and erase mean. False: the call is doomed. Keys are copied: the module's live in a frame that
@@ -195,8 +195,8 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
         value_copy(type, copy, key, &heap);
         keys[i] = copy;
     }
-    int32_t index = index_for(t, ncols, cols, neq);
-    if (UNLIKELY(index == -2)) {
+    int32_t index = index_for(t->def, ncols, cols, neq);
+    if (UNLIKELY(index < 0)) {
         doom(call, ST_E_INVALID, "table `%.*s` has no index for this scan", STR_FMT(t->def->name));
         return false;
     }

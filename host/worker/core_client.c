@@ -20,12 +20,6 @@ Client *client_find(Core *c, const CallHeader *h)
     return client && !client->refused ? client : NULL;
 }
 
-bool client_is_refused(Core *c, const CallHeader *h)
-{
-    Client *client = client_at(c, h);
-    return client && client->refused;
-}
-
 static bool has_client_reducers(const Core *c)
 {
     return c->schema->lifecycle[LIFECYCLE_CONNECT] >= 0 || c->schema->lifecycle[LIFECYCLE_DISCONNECT] >= 0;

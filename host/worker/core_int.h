@@ -16,7 +16,6 @@ enum {
     CLIENT_SLOTS_MAX = 1 << 24,
     CALL_SCRATCH_BYTES_MAX = 256 << 20, /* st_alloc, st_format and copies of keys in one call */
     FAIL_TEXT_BYTES_MAX = 4096,
-    ONE_OFF_BYTES_MAX = 512 << 20,      /* rows of one answer */
 };
 /* call_seq told to CoreEnv.in_module for module code that no call record asked for (init). */
 #define CALL_SEQ_CONTROL UINT64_MAX
@@ -45,7 +44,6 @@ typedef struct CoreSchema {
     CoreTable *tables;        /* by position in the definition */
     uint32_t nitems;
     void **items;             /* st_db.item: CoreTable * or NULL */
-    const TableDef **item_defs; /* what schema_bind fills `items` from */
 } CoreSchema;
 
 /* ---- the running call, as the module's handle knows it ---- */
@@ -153,7 +151,6 @@ RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client 
 
 /* core_client.c */
 Client *client_find(Core *c, const CallHeader *h); /* NULL: unknown, of another generation, or refused */
-bool client_is_refused(Core *c, const CallHeader *h);
 void call_connect(Core *c, const CallHeader *h, Reader *in);
 void call_disconnect(Core *c, const CallHeader *h, Reader *in);
 void call_subscribe(Core *c, const CallHeader *h, Client *client, Reader *in);

@@ -141,9 +141,9 @@ static bool publish(Worker *w)
         w->bytes_pending = 0;
         w->outputs_pending = false;
     }
-    if (commits)
-        bell_ring(&w->area, BELL_STORAGE, true);
-    bell_ring(&w->area, BELL_NET, true); /* frames, log lines, or room for calls */
+    /* With commit records it is storage that wakes net, once it has counted them; frames alone, log lines and room for calls ring
+     * for net themselves (rule 10). */
+    bell_ring(&w->area, commits && done ? BELL_STORAGE : BELL_NET, true);
     return done;
 }
 
