@@ -261,7 +261,7 @@ static void names_set_work(Asking *a, Arena *arena, const DatabaseInfo *info)
 
 static void names_changed(Asking *a)
 {
-    Database *db = a->changed ? db_find(a->host, a->identity) : NULL;
+    Database *db = a->changed ? database_find(a->host, a->identity) : NULL;
     if (db) /* known databases answer by their first name; any other name asks the catalog */
         snprintf(db->name, sizeof db->name, "%s", a->name[0] ? a->name : db->hex);
     free(a);
@@ -316,7 +316,7 @@ static void server_status(Host *h, NetRequest *req)
         buf_printf(&body, "%s{\"identity\":\"%s\",\"name\":", first ? "" : ",", db->hex);
         json_string(&body, str_of(db->name));
         buf_printf(&body, ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,\"blocked_by\":",
-                   db_state_name(db->state), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
+                   database_state_name(db->state), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
                    (unsigned long long)s.materialised);
         json_string(&body, str_of(s.blocked_by));
         buf_put_text(&body, ",\"error\":");
@@ -347,7 +347,7 @@ static void schema_opened(void *ctx, NetDb *db, const Error *err)
         module_def_to_json(&body, db->image.def, str_is(version, "9") ? 9 : 10);
         reply_json(req, 200, &body);
     }
-    db_release(db);
+    database_release(db);
 }
 
 /* ---- logs ---- */
@@ -356,7 +356,7 @@ static bool follow_write(void *user, Bytes line) { return net_request_stream_wri
 
 static void logs_after(Asking *a)
 {
-    Database *db = db_get(a->host, a->identity);
+    Database *db = database_get(a->host, a->identity);
     db->id = a->id;
     Str value;
     uint32_t lines = UINT32_MAX;
@@ -421,16 +421,16 @@ static void delete_done(Operation *op)
 
 static void delete_after(Asking *a)
 {
-    Database *db = db_get(a->host, a->identity);
+    Database *db = database_get(a->host, a->identity);
     db->id = a->id;
     if (db->state == DB_OPEN || db->state == DB_RECOVERING) {
         db->state = DB_CLOSING;
-        db_close_clients(db, 1001, "database deleted");
-        db_unwatch(db);
+        database_close_clients(db, 1001, "database deleted");
+        database_unwatch(db);
     } else {
         db->state = DB_CLOSING;
     }
-    db_operate(db, delete_work, delete_done, a);
+    database_operate(db, delete_work, delete_done, a);
 }
 
 /* ---- dispatch ---- */
@@ -460,7 +460,7 @@ void api_request(void *user, NetRequest *req)
     case ROUTE_DB_RESET: publish_request(h, req, false); return;
     case ROUTE_DB_PRE_PUBLISH: publish_request(h, req, true); return;
     case ROUTE_DB_DELETE: ask(h, req, true, "delete database", nothing_work, delete_after); return;
-    case ROUTE_DB_SCHEMA: db_open(h, net_request_database(req), schema_opened, req); return;
+    case ROUTE_DB_SCHEMA: database_open(h, net_request_database(req), schema_opened, req); return;
     case ROUTE_DB_LOGS: ask(h, req, true, "view module logs", nothing_work, logs_after); return;
     case ROUTE_DB_TIMESTAMP: {
         OWN(buf) Buf body = {0};

@@ -15,7 +15,7 @@ enum {
     FRAME_GROUPS_MAX = 1 << 20,
 };
 
-const char *db_state_name(DbState s)
+const char *database_state_name(DbState s)
 {
     static const char *const names[] = {"closed", "opening", "open", "recovering", "closing", "deleted"};
     return names[s];
@@ -23,7 +23,7 @@ const char *db_state_name(DbState s)
 
 /* ---- the list ---- */
 
-Database *db_find(Host *h, const uint8_t identity[32])
+Database *database_find(Host *h, const uint8_t identity[32])
 {
     for (Database *db = h->databases; db; db = db->next)
         if (memcmp(db->identity, identity, 32) == 0)
@@ -31,7 +31,7 @@ Database *db_find(Host *h, const uint8_t identity[32])
     return NULL;
 }
 
-Database *db_find_by_name(Host *h, Str name)
+Database *database_find_by_name(Host *h, Str name)
 {
     for (Database *db = h->databases; db; db = db->next)
         if (db->state != DB_DELETED && str_is(name, db->name))
@@ -39,9 +39,9 @@ Database *db_find_by_name(Host *h, Str name)
     return NULL;
 }
 
-Database *db_get(Host *h, const uint8_t identity[32])
+Database *database_get(Host *h, const uint8_t identity[32])
 {
-    Database *db = db_find(h, identity);
+    Database *db = database_find(h, identity);
     if (db)
         return db;
     db = NEW(Database);
@@ -93,7 +93,7 @@ static void operate_next(Database *db)
     host_job(db->host, operation_work, operation_after, op);
 }
 
-void db_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg)
+void database_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg)
 {
     Operation *op = NEW(Operation);
     *op = (Operation){.db = db, .work = work, .after = after, .arg = arg};
@@ -139,7 +139,7 @@ static void open_after(Operation *op)
     Error *err = op->arg;
     if (err->code == S_OK) {
         db->last_error = (Error){0};
-        db_watch(db);
+        database_watch(db);
         tell_waiters(db, NULL);
     } else {
         if (db->state != DB_DELETED)
@@ -175,10 +175,10 @@ static void open_known(Database *db, void (*done)(void *ctx, NetDb *db, const Er
     db->waiters = w;
     if (db->state == DB_CLOSED) {
         db->state = DB_OPENING;
-        db_operate(db, open_work, open_after, NEW(Error));
+        database_operate(db, open_work, open_after, NEW(Error));
     } else if (db->state == DB_CLOSING) {
         /* the closing operation is running: open again behind it */
-        db_operate(db, open_work, open_after, NEW(Error));
+        database_operate(db, open_work, open_after, NEW(Error));
     }
 }
 
@@ -227,7 +227,7 @@ static void resolve_after(void *arg)
     if (r->err.code != S_OK) {
         r->done(r->ctx, NULL, &r->err);
     } else {
-        Database *db = db_get(r->host, r->identity);
+        Database *db = database_get(r->host, r->identity);
         if (db->state == DB_DELETED)
             db->state = DB_CLOSED;
         db->id = r->id;
@@ -239,11 +239,11 @@ static void resolve_after(void *arg)
     free(r);
 }
 
-void db_open(Host *h, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx)
+void database_open(Host *h, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx)
 {
     Error err;
     uint8_t identity[32];
-    Database *db = identity_from_hex(identity, text) ? db_find(h, identity) : db_find_by_name(h, text);
+    Database *db = identity_from_hex(identity, text) ? database_find(h, identity) : database_find_by_name(h, text);
     if (db && db->state != DB_DELETED && db->id) {
         open_known(db, done, ctx);
         return;
@@ -261,7 +261,7 @@ void db_open(Host *h, Str text, void (*done)(void *ctx, NetDb *db, const Error *
     host_job(h, resolve_work, resolve_after, r);
 }
 
-void db_release(Database *db)
+void database_release(Database *db)
 {
     ASSERT(db->refs > 0);
     if (--db->refs == 0)
@@ -270,7 +270,7 @@ void db_release(Database *db)
 
 /* ---- calls ---- */
 
-void db_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts)
+void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts)
 {
     CallHeader header = {
         .kind = kind,
@@ -303,7 +303,7 @@ void db_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint
     }
 }
 
-void db_flush_calls(Database *db)
+void database_flush_calls(Database *db)
 {
     if (!db->calls_unpublished || !db->link)
         return;
@@ -381,7 +381,7 @@ static Status admit(Database *db, Error *err)
         return S_OK;
     }
     if (db->state != DB_OPEN)
-        return FAIL(err, S_UNAVAILABLE, "database %s is %s%s%s", db->name, db_state_name(db->state), db->last_error.code ? ": " : "",
+        return FAIL(err, S_UNAVAILABLE, "database %s is %s%s%s", db->name, database_state_name(db->state), db->last_error.code ? ": " : "",
                     db->last_error.code ? db->last_error.text : "");
     if (ring_backlog_bytes(&db->link->call) > CALL_BACKLOG_BYTES_MAX) {
         db->starved = true;
@@ -411,7 +411,7 @@ static Status backend_connect(void *user, NetDb *db, NetClient *client, const ui
     memcpy(s->connection_id, connection_id, 16);
     net_client_set_data(client, (void *)(uintptr_t)(slot + 1));
     const Bytes parts[] = {{identity, 32}, {connection_id, 16}};
-    db_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 2, parts);
+    database_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 2, parts);
     return S_OK;
 }
 
@@ -448,7 +448,7 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
             return FAIL(err, S_UNAVAILABLE, "this connection has %d query sets, the most it may have", QUERY_SETS_PER_CLIENT_MAX);
         remember_query_set(db, s, nparts, parts);
     }
-    db_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
+    database_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
                  schema_version ? schema_version : s->schema_version, nparts, parts);
     return S_OK;
 }
@@ -466,7 +466,7 @@ static void backend_disconnect(void *user, NetDb *db, NetClient *client)
         return;
     }
     const Bytes parts[] = {{s->identity, 32}, {s->connection_id, 16}};
-    db_send_call(db, CALL_DISCONNECT, s->http ? CALL_HTTP : 0, slot, s->generation, s->schema_version, 2, parts);
+    database_send_call(db, CALL_DISCONNECT, s->http ? CALL_HTTP : 0, slot, s->generation, s->schema_version, 2, parts);
 }
 
 /* ---- frames ---- */
@@ -653,7 +653,7 @@ static void drain_logs(Database *db)
     ring_release(&db->link->log);
 }
 
-void db_drain(Database *db)
+void database_drain(Database *db)
 {
     Link *link = db->link;
     if (!link || !db->bell_poll)
@@ -711,11 +711,11 @@ static void recover_after(Operation *op)
     Database *db = op->db;
     Error *err = op->arg;
     if (err->code == S_OK) {
-        db_watch(db);
+        database_watch(db);
         log_info("database %s: the worker is back at offset %llu", db->name, (unsigned long long)db->ready_offset);
     } else {
         log_error("database %s: cannot restart the worker: %s", db->name, err->text);
-        db_fail(db, err);
+        database_fail(db, err);
     }
     free(err);
 }
@@ -725,7 +725,7 @@ static void worker_exited(Database *db)
     Link *link = db->link;
     drain_logs(db);
     link_reap(link);
-    db_unwatch(db);
+    database_unwatch(db);
     if (db->state != DB_OPEN)
         return;
     uint64_t current = atomic_load(&link->area.worker_cursors->current_call);
@@ -733,13 +733,13 @@ static void worker_exited(Database *db)
     logs_system(db->logs, 0, "The module's worker process was %s; it is restarted", link->exit_text);
     db->state = DB_RECOVERING;
     db->crashes++;
-    db_operate(db, recover_work, recover_after, NEW(Error));
+    database_operate(db, recover_work, recover_after, NEW(Error));
 }
 
 static void on_bell(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events;
-    db_drain(poll->data);
+    database_drain(poll->data);
 }
 
 static void on_exit_fd(uv_poll_t *poll, int status, int events)
@@ -750,7 +750,7 @@ static void on_exit_fd(uv_poll_t *poll, int status, int events)
 
 static void free_handle(uv_handle_t *handle) { free(handle); }
 
-void db_watch(Database *db)
+void database_watch(Database *db)
 {
     Link *link = db->link;
     Host *h = db->host;
@@ -772,12 +772,12 @@ void db_watch(Database *db)
     uint64_t durable = MAX(db->ready_offset, atomic_load(&db->durable));
     net_channel_progress(db->channel, MAX(durable, atomic_load(&db->complete)), durable);
     if (again)
-        db_register_again(db);
+        database_register_again(db);
     net_channel_writable(db->channel);
-    db_drain(db);
+    database_drain(db);
 }
 
-void db_unwatch(Database *db)
+void database_unwatch(Database *db)
 {
     if (db->bell_poll) {
         uv_poll_stop(db->bell_poll);
@@ -790,7 +790,7 @@ void db_unwatch(Database *db)
 
 /* ---- after a crash ---- */
 
-void db_settle_dead_worker(Database *db, uint64_t offset)
+void database_settle_dead_worker(Database *db, uint64_t offset)
 {
     Link *link = db->link;
     while (db->early.len || ring_read(&link->frame, &db->early)) {
@@ -846,7 +846,7 @@ void db_settle_dead_worker(Database *db, uint64_t offset)
     }
 }
 
-void db_register_again(Database *db)
+void database_register_again(Database *db)
 {
     /* what waits goes behind the silent registrations */
     Buf waiting = db->inflight;
@@ -859,7 +859,7 @@ void db_register_again(Database *db)
             continue;
         uint8_t flags = CALL_SILENT | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0);
         const Bytes who[] = {{s->identity, 32}, {s->connection_id, 16}};
-        db_send_call(db, CALL_CONNECT, flags, i, s->generation, s->schema_version, 2, who);
+        database_send_call(db, CALL_CONNECT, flags, i, s->generation, s->schema_version, 2, who);
         for (uint32_t k = 0; k < s->nsets; k++) {
             QuerySet *q = &s->sets[k];
             if (!q->applied)
@@ -868,7 +868,7 @@ void db_register_again(Database *db)
             store_u32(head + 4, q->id);
             store_u32(head + 8, q->nqueries);
             const Bytes parts[] = {{head, 12}, buf_bytes(&q->queries)};
-            db_send_call(db, CALL_SUBSCRIBE, flags, i, s->generation, s->schema_version, 2, parts);
+            database_send_call(db, CALL_SUBSCRIBE, flags, i, s->generation, s->schema_version, 2, parts);
         }
     }
     while (at < waiting.len) {
@@ -885,15 +885,15 @@ void db_register_again(Database *db)
         for (uint32_t k = 0; s && h.kind == CALL_SUBSCRIBE && k < s->nsets; k++)
             if (s->sets[k].call_seq == h.call_seq)
                 s->sets[k].call_seq = db->next_call_seq;
-        db_send_call(db, h.kind, h.flags, h.slot, h.generation, h.schema_version, 1, &payload);
+        database_send_call(db, h.kind, h.flags, h.slot, h.generation, h.schema_version, 1, &payload);
     }
     buf_done(&waiting);
-    db_flush_calls(db);
+    database_flush_calls(db);
 }
 
 /* ---- ending ---- */
 
-void db_close_clients(Database *db, uint16_t code, const char *reason)
+void database_close_clients(Database *db, uint16_t code, const char *reason)
 {
     for (uint32_t i = 0; i < db->nslots; i++)
         if (db->slots[i].used && db->slots[i].client) {
@@ -902,21 +902,21 @@ void db_close_clients(Database *db, uint16_t code, const char *reason)
         }
 }
 
-void db_fail(Database *db, const Error *err)
+void database_fail(Database *db, const Error *err)
 {
     db->last_error = *err;
     db->state = DB_CLOSED;
     backoff(db);
     if (db->link) {
         link_kill(db->link);
-        db_unwatch(db);
+        database_unwatch(db);
     }
     logs_system(db->logs, 0, "The database stopped: %s", err->text);
-    db_close_clients(db, 1011, err->text);
+    database_close_clients(db, 1011, err->text);
     db->inflight.len = db->inflight_head = 0;
 }
 
-void db_set_pressure(Database *db, bool stop, const char *why)
+void database_set_pressure(Database *db, bool stop, const char *why)
 {
     if (stop && !db->pressure[0])
         log_warn("database %s: calls are refused: %s", db->name, why);
@@ -927,11 +927,11 @@ void db_set_pressure(Database *db, bool stop, const char *why)
 
 /* ---- the backend ---- */
 
-static void backend_open(void *user, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx) { db_open(user, text, done, ctx); }
+static void backend_open(void *user, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx) { database_open(user, text, done, ctx); }
 static void backend_release(void *user, NetDb *db)
 {
     (void)user;
-    db_release(db);
+    database_release(db);
 }
 static NetChannel *backend_channel(void *user, NetDb *db)
 {
@@ -945,7 +945,7 @@ static ModuleDef *backend_definition(void *user, NetDb *db, uint32_t *ret_versio
     return module_def_ref(db->image.def);
 }
 
-NetBackend db_backend(Host *h)
+NetBackend database_backend(Host *h)
 {
     return (NetBackend){
         .user = h,

@@ -49,7 +49,7 @@ typedef enum DbState {
     DB_CLOSING,
     DB_DELETED,
 } DbState;
-const char *db_state_name(DbState s);
+const char *database_state_name(DbState s);
 
 typedef struct QuerySet { /* what a client subscribed to: registered again in a new worker (design-rule 3) */
     uint32_t id;
@@ -132,13 +132,13 @@ struct NetDb {
     Logs *logs;
 };
 
-Database *db_find(Host *h, const uint8_t identity[32]);
-Database *db_find_by_name(Host *h, Str name); /* among known ones */
-Database *db_get(Host *h, const uint8_t identity[32]); /* find or make */
-void db_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg);
+Database *database_find(Host *h, const uint8_t identity[32]);
+Database *database_find_by_name(Host *h, Str name); /* among known ones */
+Database *database_get(Host *h, const uint8_t identity[32]); /* find or make */
+void database_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg);
 /* Find by name or identity, open if needed; see NetBackend.open. */
-void db_open(Host *h, Str name_or_identity, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx);
-void db_release(Database *db);
+void database_open(Host *h, Str name_or_identity, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx);
+void database_release(Database *db);
 
 /* ---- ops.c: sequential operations [job thread] ---- */
 
@@ -157,20 +157,20 @@ void forget_link(void *arg);          /* Database: free the link that nobody wat
 
 /* ---- database.c, loop side ---- */
 
-void db_watch(Database *db);     /* the link is ready: read its frames, send what waits */
-void db_unwatch(Database *db);
-void db_set_pressure(Database *db, bool stop, const char *why);
-void db_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
-void db_drain(Database *db);
-void db_flush_calls(Database *db);
-void db_close_clients(Database *db, uint16_t code, const char *reason);
+void database_watch(Database *db);     /* the link is ready: read its frames, send what waits */
+void database_unwatch(Database *db);
+void database_set_pressure(Database *db, bool stop, const char *why);
+void database_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
+void database_drain(Database *db);
+void database_flush_calls(Database *db);
+void database_close_clients(Database *db, uint16_t code, const char *reason);
 /* Append one call record and remember it until it is answered. */
-void db_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts);
+void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts);
 /* After a worker died: frames up to `offset` are delivered, the running call is failed. Then: silent registrations and waiting calls
  * for the new worker. */
-void db_settle_dead_worker(Database *db, uint64_t offset);
-void db_register_again(Database *db);
-NetBackend db_backend(Host *h);
+void database_settle_dead_worker(Database *db, uint64_t offset);
+void database_register_again(Database *db);
+NetBackend database_backend(Host *h);
 
 /* ---- publish.c, api.c ---- */
 

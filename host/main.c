@@ -128,7 +128,7 @@ static void failure_on_loop(void *arg)
     Database *db = by_id(n->host, n->id);
     if (db && (db->state == DB_OPEN || db->state == DB_RECOVERING)) {
         log_error("database %s: storage: %s", db->name, n->err.text);
-        db_fail(db, &n->err);
+        database_fail(db, &n->err);
     }
     free(n);
 }
@@ -145,7 +145,7 @@ static void pressure_on_loop(void *arg)
     Notice *n = arg;
     Database *db = by_id(n->host, n->id);
     if (db)
-        db_set_pressure(db, n->stop, n->err.text);
+        database_set_pressure(db, n->stop, n->err.text);
     free(n);
 }
 
@@ -176,7 +176,7 @@ static void on_wake(uv_async_t *async)
     for (Database *db = h->databases; db; db = db->next) {
         bool progressed = atomic_exchange_explicit(&db->progressed, false, memory_order_acq_rel);
         if (progressed || db->frames_left)
-            db_drain(db); /* first the frames, then the offset that lets them go */
+            database_drain(db); /* first the frames, then the offset that lets them go */
         if (progressed && db->channel)
             net_channel_progress(db->channel, atomic_load(&db->complete), atomic_load(&db->durable));
     }
@@ -188,7 +188,7 @@ static void on_check(uv_check_t *check)
     Host *h = check->data;
     for (Database *db = h->databases; db; db = db->next)
         if (db->calls_unpublished)
-            db_flush_calls(db);
+            database_flush_calls(db);
 }
 
 static void close_work(Operation *op) { op_close(op->db); }
@@ -210,8 +210,8 @@ static void on_tick(uv_timer_t *timer)
     for (Database *db = h->databases; db; db = db->next) {
         if (db->state != DB_OPEN || !db->link)
             continue;
-        db_drain(db); /* log lines ring no bell; a worker that rings without content is only looked at here */
-        db_flush_calls(db);
+        database_drain(db); /* log lines ring no bell; a worker that rings without content is only looked at here */
+        database_flush_calls(db);
         if (!db->link)
             continue;
         const RingCursors *w = db->link->area.worker_cursors;
@@ -223,8 +223,8 @@ static void on_tick(uv_timer_t *timer)
         }
         if (db->refs == 0 && !db->operating && now - db->idle_since_ns > (uint64_t)h->config.idle_close_ms * 1000000u) {
             db->state = DB_CLOSING;
-            db_unwatch(db);
-            db_operate(db, close_work, close_after, NULL);
+            database_unwatch(db);
+            database_operate(db, close_work, close_after, NULL);
         }
     }
 }
@@ -262,7 +262,7 @@ static void stop_databases(Host *h)
     while (any_operating(h)) /* a publish or an opening ends whole, one way or the other */
         uv_run(&h->loop, UV_RUN_ONCE);
     for (Database *db = h->databases; db; db = db->next) {
-        db_unwatch(db);
+        database_unwatch(db);
         if (db->link || db->attached)
             op_close(db);
     }
@@ -486,7 +486,7 @@ static Status run(Host *h, Error *err)
         .listen_host = c->listen_host,
         .listen_port = c->listen_port,
         .key_dir = c->key_dir,
-        .backend = db_backend(h),
+        .backend = database_backend(h),
     };
     TRY(net_start(&h->net, &net, err));
     printf("Starting SpacetimeDB listening on %s:%u\n", c->listen_host, net_port(h->net));

@@ -283,17 +283,17 @@ static void send_recovered_disconnects(void *arg)
     for (uint32_t i = 0; i < l->nclients; i++) {
         const Bytes parts[] = {{l->clients[i].identity, 32}, {l->clients[i].connection_id, 16}};
         DbState was = l->db->state;
-        l->db->state = DB_OPEN; /* the link is ours and loaded; db_watch follows */
-        db_send_call(l->db, CALL_DISCONNECT, 0, CLIENT_NONE, 0, l->db->image.version, 2, parts);
+        l->db->state = DB_OPEN; /* the link is ours and loaded; database_watch follows */
+        database_send_call(l->db, CALL_DISCONNECT, 0, CLIENT_NONE, 0, l->db->image.version, 2, parts);
         l->db->state = was;
     }
-    db_flush_calls(l->db);
+    database_flush_calls(l->db);
 }
 
 void forget_link(void *arg)
 {
     Database *db = arg;
-    db_unwatch(db);
+    database_unwatch(db);
     link_free(db->link);
     db->link = NULL;
     db->early = (Bytes){0};
@@ -347,7 +347,7 @@ typedef struct Settle {
 static void settle_on_loop(void *arg)
 {
     Settle *s = arg;
-    db_settle_dead_worker(s->db, s->offset);
+    database_settle_dead_worker(s->db, s->offset);
     net_channel_progress(s->db->channel, s->offset, s->offset);
 }
 

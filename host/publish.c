@@ -334,13 +334,13 @@ static void publish_new_after(Operation *op)
     if (p->committed && p->name[0])
         snprintf(db->name, sizeof db->name, "%s", p->name);
     if (p->swapped) {
-        db_watch(db);
-        db_release(db);
+        database_watch(db);
+        database_release(db);
         log_info("database %s: created, identity %s", db->name, db->hex);
     } else {
         db->state = p->committed ? DB_CLOSED : DB_DELETED;
         if (db->refs)
-            db_release(db);
+            database_release(db);
         if (db->link)
             forget_link(db);
     }
@@ -459,9 +459,9 @@ static Status publish_update(Publishing *p, Error *err)
 static void close_for_reset(void *arg)
 {
     Database *db = arg;
-    db_close_clients(db, 1001, "module exited");
+    database_close_clients(db, 1001, "module exited");
     db->state = DB_CLOSING;
-    db_unwatch(db);
+    database_unwatch(db);
 }
 
 static void reset_slots(void *arg)
@@ -597,13 +597,13 @@ static void publish_update_after(Operation *op)
     Database *db = p->db;
     if (p->clear) {
         if (p->swapped)
-            db_watch(db);
+            database_watch(db);
         else if (db->state == DB_CLOSING)
             db->state = DB_CLOSED;
     }
     if (p->committed)
         log_info("database %s: schema version %u is live", db->name, db->image.version);
-    db_release(db);
+    database_release(db);
     link_free(p->link);
     publishing_free(p);
 }
@@ -619,7 +619,7 @@ static void update_opened(void *ctx, NetDb *db, const Error *err)
         return;
     }
     p->db = db;
-    db_operate(db, publish_update_work, publish_update_after, p);
+    database_operate(db, publish_update_work, publish_update_after, p);
 }
 
 static void find_work(void *arg)
@@ -663,7 +663,7 @@ static void find_after(void *arg)
             publishing_free(p);
             return;
         }
-        Database *db = db_get(h, p->identity);
+        Database *db = database_get(h, p->identity);
         db->id = p->id;
         memcpy(db->owner, p->owner, 32);
         if (p->first_name[0])
@@ -675,7 +675,7 @@ static void find_after(void *arg)
             db->crashes = 5;
         char hex[65];
         identity_to_hex(hex, p->identity);
-        db_open(h, str_of(hex), update_opened, p);
+        database_open(h, str_of(hex), update_opened, p);
         return;
     }
     if (p->preview) {
@@ -697,7 +697,7 @@ static void find_after(void *arg)
             return;
         }
     }
-    Database *db = db_get(h, p->identity);
+    Database *db = database_get(h, p->identity);
     if (db->state == DB_OPENING) {
         answer(p, 409, "another publish of this database is running");
         publishing_free(p);
@@ -707,7 +707,7 @@ static void find_after(void *arg)
     db->refs++;
     memcpy(db->owner, p->caller, 32);
     p->db = db;
-    db_operate(db, publish_new_work, publish_new_after, p);
+    database_operate(db, publish_new_work, publish_new_after, p);
 }
 
 static bool query_is_true(const NetRequest *req, const char *name)

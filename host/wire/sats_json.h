@@ -13,6 +13,13 @@ MUST_CHECK Status json_to_bsatn(Buf *out, Str json, const Type *t, Error *err);
 /* Arguments of a call: a JSON array by position or an object by parameter name; texts as http-api.md 8.2 DETAIL. `function` for the text. */
 MUST_CHECK Status json_args_to_bsatn(Buf *out, Str json, const Type *params, Str function, Error *err);
 /* AlgebraicType / ProductType as JSON (mode B); refs written out unless use_refs. */
-void json_type(Buf *out, const Type *t, bool use_refs);
-void json_string(Buf *out, Str s); /* quoted and escaped */
+void json_put_type(Buf *out, const Type *t, bool use_refs);
+/* A product as the bare ProductType, {"elements":[...]}: the "schema" of an SQL answer, the "params" of a function. */
+void json_put_product_type(Buf *out, const Type *t, bool use_refs);
+/* Quoted and escaped. The symbols json_string and json_type belong to libjansson (ours would replace its own at run time), hence the
+ * names; files that do not use jansson may go on writing json_string. */
+void json_put_string(Buf *out, Str s);
+#ifndef JANSSON_H
+#define json_string json_put_string
+#endif
 #endif

@@ -1,10 +1,10 @@
 /* api.c - st_api: what a module's code may ask of the host while one of its functions runs.
  *
- * Every entry takes the handle that came with the context and nothing global, so calls of several databases could run side
- * by side. Positions that a module passes (tables, columns) are checked; keys and rows are checked by the engine or here
- * before anything keeps them. A failing write that nobody asked to be told about dooms the transaction: the first failure's
- * text becomes the call's result, whatever the function returns. Reads go on working in a doomed transaction, since a
- * function that has not looked at its statuses must not meet NULL where a row is. */
+ * Every entry takes the handle that came with the context and nothing global, so calls of several databases could run
+ * side by side. Positions that a module passes (tables, columns) are checked; keys and rows are checked by the engine
+ * or here before anything keeps them. A failing write that nobody asked to be told about dooms the transaction: the
+ * first failure's text becomes the call's result, whatever the function returns. Reads go on working in a doomed
+ * transaction, since a function that has not looked at its statuses must not meet NULL where a row is. */
 #include "host/worker/core_int.h"
 #include <stdio.h>
 
@@ -46,11 +46,17 @@ static _Noreturn void leave_call(st_call *call, st_status status, const char *te
 static st_status status_of(Status s, const Error *err)
 {
     switch (s) {
-    case S_OK: return ST_OK;
-    case S_CONFLICT: return ST_E_UNIQUE;
-    case S_NOT_FOUND: return ST_E_NO_ROW;
-    case S_TOO_LARGE: return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
-    default: return ST_E_INVALID;
+    case S_OK:
+        return ST_OK;
+    case S_CONFLICT:
+        return ST_E_UNIQUE;
+    case S_NOT_FOUND:
+        return ST_E_NO_ROW;
+    case S_TOO_LARGE:
+        return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW
+                                                      : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
+    default:
+        return ST_E_INVALID;
     }
 }
 
@@ -127,7 +133,8 @@ static bool key_is_good(st_call *call, const CoreTable *t, uint32_t col, const v
 {
     const Type *type = t->def->cols[col].type;
     if (UNLIKELY(!key))
-        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: no key", STR_FMT(t->def->name), STR_FMT(t->def->cols[col].name));
+        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: no key", STR_FMT(t->def->name),
+             STR_FMT(t->def->cols[col].name));
     else if (LIKELY(type->flat) || value_check(type, key, &call->err) == S_OK)
         return true;
     else
@@ -144,8 +151,8 @@ static const void *api_find(const st_db *db, uint32_t item, uint32_t col, const 
     return table_find(t->table, (uint16_t)col, key);
 }
 
-/* Index for equality on cols[0..neq) and then a range on cols[neq] when there is one; -1: none. A unique index finds whole
- * keys only. */
+/* Index for equality on cols[0..neq) and then a range on cols[neq] when there is one; -1: none. A unique index finds
+ * whole keys only. */
 static int32_t index_for(const TableDef *def, uint32_t ncols, const uint16_t *cols, uint32_t neq)
 {
     int32_t found = -1;
@@ -163,8 +170,8 @@ static int32_t index_for(const TableDef *def, uint32_t ncols, const uint16_t *co
 
 /* A cursor over what scan and erase mean. False: the call is doomed. Keys are copied: the module's live in a frame that
  * is gone before the rows are read. */
-static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32_t ncols, const uint16_t *cols, uint32_t neq,
-                        const void *const *eq, const void *lo, const void *hi)
+static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32_t ncols, const uint16_t *cols,
+                        uint32_t neq, const void *const *eq, const void *lo, const void *hi)
 {
     st_call *call = db->call;
     if (ncols == 0) {
@@ -172,7 +179,8 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
         return true;
     }
     if (UNLIKELY(ncols > COUNT_OF(cur->eq) || neq > ncols || neq + 1 < ncols || !cols || (neq && !eq))) {
-        doom(call, ST_E_INVALID, "table `%.*s`: a scan over %u columns with %u keys", STR_FMT(t->def->name), ncols, neq);
+        doom(call, ST_E_INVALID, "table `%.*s`: a scan over %u columns with %u keys", STR_FMT(t->def->name), ncols,
+             neq);
         return false;
     }
     const void *keys[COUNT_OF(cur->eq) + 2] = {NULL};
@@ -382,9 +390,25 @@ static st_status api_http(st_proc_ctx *ctx, const st_http_request *request, st_h
 }
 
 const st_api api_table = {
-    .size = sizeof(st_api), .major = ST_ABI_MAJOR, .minor = ST_ABI_MINOR,
-    .insert = api_insert, .update = api_update, .find = api_find, .erase = api_erase, .count = api_count,
-    .scan = api_scan, .next = api_next, .alloc = api_alloc, .fail = api_fail, .log = api_log, .emit = api_emit,
-    .tx_begin = api_tx_begin, .tx_end = api_tx_end, .tx_abort = api_tx_abort, .http = api_http,
-    .format = api_format, .random = api_random, .erase_row = api_erase_row,
+    .size = sizeof(st_api),
+    .major = ST_ABI_MAJOR,
+    .minor = ST_ABI_MINOR,
+    .insert = api_insert,
+    .update = api_update,
+    .find = api_find,
+    .erase = api_erase,
+    .count = api_count,
+    .scan = api_scan,
+    .next = api_next,
+    .alloc = api_alloc,
+    .fail = api_fail,
+    .log = api_log,
+    .emit = api_emit,
+    .tx_begin = api_tx_begin,
+    .tx_end = api_tx_end,
+    .tx_abort = api_tx_abort,
+    .http = api_http,
+    .format = api_format,
+    .random = api_random,
+    .erase_row = api_erase_row,
 };

@@ -36,7 +36,9 @@ typedef struct CoreEnv {
     void (*log)(void *user, Bytes record);
     /* Opens a module file (loader.h), or the simulator's. */
     Status (*open_module)(void *user, Str path, Module **ret, Error *err);
-    /* Module code begins / ends (watchdog; page protection in a test mode). `call_seq` 0 at the end. */
+    /* A call begins / ends, outputs included: from here to there the call is to blame for a death (records.h, current_call).
+     * `call_seq` 0 at the end; UINT64_MAX for init. What must wrap module code alone (page protection in a test mode)
+     * belongs into Module.call_reducer. */
     void (*in_module)(void *user, uint64_t call_seq);
 } CoreEnv;
 

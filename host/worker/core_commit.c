@@ -1,23 +1,33 @@
 /* core_commit.c - one transaction's way out, and the bytes of every answer.
  *
- * Order (design-rule 1): changes, deltas and the commit record are computed into buffers of our own; then come the frames;
- * the record is last, since its completion is the commit point; then memory is committed, which cannot fail. */
+ * Order (design-rule 1): changes, deltas and the commit record are computed into buffers of our own; then come the
+ * frames; the record is last, since its completion is the commit point; then memory is committed, which cannot fail. */
 #include "host/worker/core_int.h"
 
 /* Server messages of protocol v2 (wire.md 5.2). */
 enum {
-    MSG_SUBSCRIPTION_ERROR = 3, MSG_TRANSACTION_UPDATE = 4, MSG_REDUCER_RESULT = 6, MSG_PROCEDURE_RESULT = 7,
-    OUTCOME_OK = 0, OUTCOME_ERR = 2, OUTCOME_INTERNAL = 3,
+    MSG_SUBSCRIPTION_ERROR = 3,
+    MSG_TRANSACTION_UPDATE = 4,
+    MSG_REDUCER_RESULT = 6,
+    MSG_PROCEDURE_RESULT = 7,
+    OUTCOME_OK = 0,
+    OUTCOME_ERR = 2,
+    OUTCOME_INTERNAL = 3,
     PROCEDURE_INTERNAL = 1,
-    OPT_SOME = 0, OPT_NONE = 1,
+    OPT_SOME = 0,
+    OPT_NONE = 1,
 };
 
 /* ---- frames of one client -------------------------------------------------------------------- */
 
 static void put_header(Buf *out, FrameKind kind, uint8_t flags, ClientRef client, uint64_t offset, uint64_t call_seq)
 {
-    FrameHeader h = {.kind = (uint8_t)kind, .flags = flags, .slot = client.slot, .generation = client.generation,
-                     .offset = offset, .call_seq = call_seq};
+    FrameHeader h = {.kind = (uint8_t)kind,
+                     .flags = flags,
+                     .slot = client.slot,
+                     .generation = client.generation,
+                     .offset = offset,
+                     .call_seq = call_seq};
     buf_put(out, &h, sizeof h);
 }
 
@@ -99,7 +109,9 @@ void send_subscription_failures(Core *c, uint64_t call_seq, uint32_t n, const Up
 /* ---- updates --------------------------------------------------------------------------------- */
 
 /* Where a client stands in an update. */
-typedef struct Place { uint32_t group, recipient; } Place;
+typedef struct Place {
+    uint32_t group, recipient;
+} Place;
 
 static bool update_find(const Update *u, uint32_t slot, uint32_t generation, Place *ret)
 {
@@ -229,7 +241,9 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
     const Update *update = &no_update;
     Engine *e = c->engine;
     uint64_t call_seq = l->h ? l->h->call_seq : 0;
-    CommitHeader head = {.offset = c->offset + 1, .call_seq = call_seq, .timestamp_us = l->timestamp_us,
+    CommitHeader head = {.offset = c->offset + 1,
+                         .call_seq = call_seq,
+                         .timestamp_us = l->timestamp_us,
                          .schema_version = c->schema->image.version};
 
     Buf *rec = &c->record;
@@ -244,7 +258,8 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
     size_t tables_at = rec->len;
     txn_write_tables(e, rec, &head.ntables);
     if (UNLIKELY(!buf_ok(rec))) {
-        /* The transaction goes back. Sequence blocks were taken off the engine's list: they leave in a record of their own. */
+        /* The transaction goes back. Sequence blocks were taken off the engine's list: they leave in a record of their
+         * own. */
         txn_rollback(e);
         head.nclients = 0, head.ntables = 0;
         if (head.nsequences) {
@@ -257,7 +272,8 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
             c->offset++;
             c->env.commit(c->env.user, buf_bytes(rec));
         }
-        return FAIL(err, S_TOO_LARGE, "the transaction's changes take more than %u bytes when encoded", (unsigned)COMMIT_BYTES_MAX);
+        return FAIL(err, S_TOO_LARGE, "the transaction's changes take more than %u bytes when encoded",
+                    (unsigned)COMMIT_BYTES_MAX);
     }
 
     if (subs_query_count(c->subs)) {

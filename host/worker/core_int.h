@@ -25,25 +25,28 @@ enum {
 typedef struct CoreTable { /* what st_db.item points to */
     Table *table;          /* NULL: the record is no table */
     const TableDef *def;
-    const bool *unique;    /* per column: a unique constraint on this column alone */
+    const bool *unique; /* per column: a unique constraint on this column alone */
 } CoreTable;
 
-typedef struct VersionShape { uint32_t version, nshapes; const TableShape *shapes; } VersionShape;
+typedef struct VersionShape {
+    uint32_t version, nshapes;
+    const TableShape *shapes;
+} VersionShape;
 
 typedef struct CoreSchema {
     Arena arena;
-    Module *module;           /* NULL: none yet */
-    SchemaImage image;        /* one reference to the definition */
+    Module *module;    /* NULL: none yet */
+    SchemaImage image; /* one reference to the definition */
     uint8_t database[32], owner[32];
-    uint32_t *since;          /* per reducer */
+    uint32_t *since; /* per reducer */
     uint32_t nversions;
     const VersionShape *versions;
-    uint32_t reducer_mask;    /* hash of reducer names: position + 1, 0 is free */
+    uint32_t reducer_mask; /* hash of reducer names: position + 1, 0 is free */
     uint32_t *reducer_slots;
     int32_t lifecycle[LIFECYCLE_NONE]; /* reducer ids or -1 */
-    CoreTable *tables;        /* by position in the definition */
+    CoreTable *tables;                 /* by position in the definition */
     uint32_t nitems;
-    void **items;             /* st_db.item: CoreTable * or NULL */
+    void **items; /* st_db.item: CoreTable * or NULL */
 } CoreSchema;
 
 /* ---- the running call, as the module's handle knows it ---- */
@@ -52,16 +55,16 @@ struct st_call {
     Core *core;
     st_db db;
     st_reducer_ctx ctx;
-    Str function;             /* the reducer's name */
-    uint64_t random;          /* state of the generator */
+    Str function;    /* the reducer's name */
+    uint64_t random; /* state of the generator */
     size_t scratch_bytes;
     bool doomed;
-    st_status last_status;    /* of the last failed write, and its text in `err` */
+    st_status last_status; /* of the last failed write, and its text in `err` */
     Error err;
     uint32_t doom_len, fail_len;
-    char doom_text[ERROR_TEXT_BYTES];     /* the first failure */
-    char fail_text[FAIL_TEXT_BYTES_MAX];  /* st_fail's */
-    jmp_buf edge;             /* where a call ends that cannot go on (rule 11 of c-sdk-anchors.md) */
+    char doom_text[ERROR_TEXT_BYTES];    /* the first failure */
+    char fail_text[FAIL_TEXT_BYTES_MAX]; /* st_fail's */
+    jmp_buf edge;                        /* where a call ends that cannot go on (rule 11 of c-sdk-anchors.md) */
 };
 
 extern const st_api api_table;
@@ -72,8 +75,8 @@ void api_begin(st_call *call, Core *c, Str function, uint64_t call_seq, int64_t 
 
 typedef struct Client {
     bool used, refused, http, owner;
-    bool recorded;            /* a commit record said that it connected: another must say that it left */
-    bool subscriber;          /* known to `subs` */
+    bool recorded;   /* a commit record said that it connected: another must say that it left */
+    bool subscriber; /* known to `subs` */
     uint32_t generation, schema_version;
     uint8_t identity[32], connection_id[16];
 } Client;
@@ -89,18 +92,18 @@ typedef enum CoreState {
 struct Core {
     CoreEnv env;
     CoreState state;
-    Engine *engine;           /* made by LOAD */
+    Engine *engine; /* made by LOAD */
     EngineLimits limits;
     Subs *subs;
     CoreSchema *schema, *next_schema;
     EngineNext *next_engine;
-    uint64_t offset;          /* of the last commit record */
-    bool replayed;            /* a record was replayed: READY must agree with it */
-    uint32_t nclients;        /* slots of `clients` */
+    uint64_t offset;   /* of the last commit record */
+    bool replayed;     /* a record was replayed: READY must agree with it */
+    uint32_t nclients; /* slots of `clients` */
     Client *clients;
-    Arena arena;              /* of the running call */
+    Arena arena; /* of the running call */
     Buf frame, record, scratch, text, log;
-    size_t *cuts;             /* where shared segments go into a FRAME_UPDATE */
+    size_t *cuts; /* where shared segments go into a FRAME_UPDATE */
     Bytes *parts;
     size_t cuts_cap, parts_cap;
     uint32_t *renumber;
@@ -130,15 +133,16 @@ void text_append_clean(Buf *out, Str s, size_t max);
 /* How a transaction is to leave. `answer` writes the frames of the caller, given the offset by then in c->offset. */
 typedef struct Leaving Leaving;
 struct Leaving {
-    const CallHeader *h;            /* NULL: no call (init) */
+    const CallHeader *h; /* NULL: no call (init) */
     int64_t timestamp_us;
-    const CommitClient *client;     /* NULL: no client event */
-    bool to_caller;                 /* ReducerResult: the caller's own updates ride in it */
+    const CommitClient *client; /* NULL: no client event */
+    bool to_caller;             /* ReducerResult: the caller's own updates ride in it */
     uint32_t request_id;
     void (*answer)(Core *c, const Leaving *l); /* NULL with to_caller */
     const void *data;
 };
-/* Commit the open transaction: deltas, frames, then the record, then memory. Fails only with S_TOO_LARGE, having rolled back. */
+/* Commit the open transaction: deltas, frames, then the record, then memory. Fails only with S_TOO_LARGE, having rolled
+ * back. */
 MUST_CHECK Status core_leave(Core *c, const Leaving *l, Error *err);
 
 /* ---- calls ---- */
@@ -162,12 +166,12 @@ void core_schema_free(CoreSchema *s);
 int32_t schema_find_reducer(const CoreSchema *s, Str name); /* -1: none */
 
 /* Room for n elements in a kept array. */
-#define GROW(array, cap, n)                                                     \
-    do {                                                                        \
-        if ((cap) < (size_t)(n)) {                                              \
-            (cap) = MAX((size_t)(n), 2 * (cap));                                \
-            (array) = x_realloc((array), (cap) * sizeof *(array));              \
-        }                                                                       \
+#define GROW(array, cap, n)                                                                                            \
+    do {                                                                                                               \
+        if ((cap) < (size_t)(n)) {                                                                                     \
+            (cap) = MAX((size_t)(n), 2 * (cap));                                                                       \
+            (array) = x_realloc((array), (cap) * sizeof *(array));                                                     \
+        }                                                                                                              \
     } while (0)
 
 #endif
