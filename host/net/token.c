@@ -199,14 +199,14 @@ Str tokens_public_pem(const Tokens *t) { return buf_str(&t->pem); }
 
 /* ---- signing -------------------------------------------------------------------------------------------- */
 
-/* `out` holds "HEADER.PAYLOAD"; appends ".SIGNATURE". */
-static Status sign(const Tokens *t, Buf *out, Error *err)
+/* `out` holds "HEADER.PAYLOAD" from `start` on; appends ".SIGNATURE". */
+static Status sign(const Tokens *t, Buf *out, size_t start, Error *err)
 {
     uint8_t der[128], raw[64];
     size_t n = sizeof der;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, t->private_key) == 1 &&
-              EVP_DigestSign(ctx, der, &n, out->ptr, out->len) == 1;
+              EVP_DigestSign(ctx, der, &n, out->ptr + start, out->len - start) == 1;
     EVP_MD_CTX_free(ctx);
     const uint8_t *p = der;
     ECDSA_SIG *sig = ok ? d2i_ECDSA_SIG(NULL, &p, (long)n) : NULL;
@@ -222,10 +222,11 @@ static Status sign(const Tokens *t, Buf *out, Error *err)
 static Status sign_payload(const Tokens *t, Buf *out, Bytes payload, Error *err)
 {
     static const char header[] = "{\"typ\":\"JWT\",\"alg\":\"ES256\"}";
+    size_t start = out->len;
     base64url_encode(out, bytes_of(header, sizeof header - 1));
     buf_put_u8(out, '.');
     base64url_encode(out, payload);
-    return sign(t, out, err);
+    return sign(t, out, start, err);
 }
 
 static Status random_uuid(char out[37], Error *err)

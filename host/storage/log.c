@@ -190,7 +190,7 @@ static void connection_lost(Storage *s, LogConn *c, const char *why)
     if (!c->pg)
         return;
     if (why)
-        log_warn("commit log: connection to PostgreSQL lost: %s", why);
+        log_warn("commit log: connection to PostgreSQL lost: %.*s", (int)strcspn(why, "\n"), why);
     (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, PQsocket(c->pg), NULL);
     PQfinish(c->pg);
     c->pg = NULL;
@@ -227,7 +227,7 @@ static uint8_t choose_segment(Storage *s, Db *db)
 static bool send_batch(LogConn *c, Db *db, Chunk *b, uint32_t conn_index)
 {
     char name[48];
-    snprintf(name, sizeof name, "%s%llu_%u", b->resend ? "r" : "l", (unsigned long long)db->id, b->segment);
+    snprintf(name, sizeof name, "%s%llu_%u", b->resend ? "r" : "l", (unsigned long long)db->serial, b->segment);
     uint32_t *prepared = &db->prepared[conn_index][b->segment];
     if (b->resend || *prepared != c->generation) {
         OWN(buf) Buf sql = {0};

@@ -46,7 +46,7 @@ typedef struct Fold {
     uint32_t nexpect, cap_expect;
     Buf *cols;
     uint32_t ncols;
-    struct Prepared { uint64_t db; const DbLayout *layout; uint32_t table; uint8_t kinds; } *prepared;
+    struct Prepared { uint32_t table, version; uint8_t kinds; } *prepared; /* on this connection */
     uint32_t nprepared, cap_prepared;
     uint32_t carriers[16]; /* OIDs of spacetime.a_* in the order of carrier_names */
 } Fold;
@@ -313,7 +313,7 @@ static bool need_prepare(Round *r, const TableLayout *t, int kind)
 {
     Fold *f = r->fold;
     for (uint32_t i = 0; i < f->nprepared; i++)
-        if (f->prepared[i].db == r->db->id && f->prepared[i].table == t->id && f->prepared[i].layout == r->layout) {
+        if (f->prepared[i].table == t->id && f->prepared[i].version == r->layout->image.version) {
             bool had = f->prepared[i].kinds & (1u << kind);
             f->prepared[i].kinds |= (uint8_t)(1u << kind);
             return !had;
@@ -322,7 +322,7 @@ static bool need_prepare(Round *r, const TableLayout *t, int kind)
         f->cap_prepared = f->cap_prepared ? f->cap_prepared * 2 : 64;
         f->prepared = x_realloc(f->prepared, f->cap_prepared * sizeof *f->prepared);
     }
-    f->prepared[f->nprepared++] = (struct Prepared){r->db->id, r->layout, t->id, (uint8_t)(1u << kind)};
+    f->prepared[f->nprepared++] = (struct Prepared){t->id, r->layout->image.version, (uint8_t)(1u << kind)};
     return true;
 }
 
@@ -554,7 +554,7 @@ static Status read_answers(Round *r, bool *ret_stale, Error *err)
         } else if (st != PGRES_PIPELINE_ABORTED && at < f->nexpect) {
             const Expect *e = &f->expect[at++];
             uint64_t rows = strtoull(PQcmdTuples(res), NULL, 10);
-            if (e->table != table) {
+            if (e->table && e->table != table) {
                 table = e->table;
                 changed = 0;
                 updated = 0;

@@ -31,9 +31,7 @@ Status pg_fail(Error *err, const char *origin, PGconn *pg, const PGresult *res, 
     const char *constraint = res ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
     if (!text)
         text = pg ? PQerrorMessage(pg) : "out of memory";
-    size_t len = strlen(text);
-    while (len && text[len - 1] == '\n')
-        len--;
+    size_t len = strcspn(text, "\n");
     char state_[6] = "";
     if (state)
         snprintf(state_, sizeof state_, "%s", state);

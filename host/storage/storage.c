@@ -277,8 +277,7 @@ static void report_blockers(Storage *s, Monitor *m)
         bool change = false;
         pthread_mutex_lock(&s->mu);
         for (Db *db = s->dbs; db; db = db->next) {
-            bool blocked = *db->blocked_by != 0;
-            if (db->id > after && (blocked != db->blocked_reported) && (!id || db->id < id)) {
+            if (db->id > after && strcmp(db->blocked_by, db->reported_by) && (!id || db->id < id)) {
                 id = db->id;
                 change = true;
                 memcpy(text, db->blocked_by, sizeof text);
@@ -304,7 +303,7 @@ static void report_blockers(Storage *s, Monitor *m)
         pthread_mutex_lock(&s->mu);
         Db *db = db_find(s, id);
         if (db && code == S_OK)
-            db->blocked_reported = *text != 0;
+            memcpy(db->reported_by, text, sizeof text);
         pthread_mutex_unlock(&s->mu);
     }
 }
@@ -613,7 +612,7 @@ Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, 
     db->epoch = lease->epoch;
     db->conn = -1;
     db->schema = x_strdup(PQgetvalue(r, 0, 0));
-    db->blocked_reported = true; /* clears what an earlier host left */
+    memcpy(db->reported_by, "?", 2); /* what an earlier host left is corrected */
     DbLayout *l = layout_new(image, db->schema);
     atomic_store(&db->layout, l);
     db->log_layout = layout_ref(l);
@@ -624,6 +623,7 @@ Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, 
         return CONTEXT(err, "attaching database %llu", (unsigned long long)lease->database_id);
     }
     pthread_mutex_lock(&s->mu);
+    db->serial = ++s->attachments;
     db->next = s->dbs;
     s->dbs = db;
     storage_wake_materialiser(s);

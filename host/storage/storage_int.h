@@ -176,7 +176,7 @@ typedef struct Segment { uint64_t first, last, bytes; uint64_t done_ns; } Segmen
 
 typedef struct Db {
     struct Db *next;
-    uint64_t id, epoch;
+    uint64_t id, epoch, serial;  /* serial: of this attachment, names prepared statements */
     char *schema;
     uint32_t users;              /* [mu] threads that hold a pointer outside of mu */
     _Atomic bool failed;         /* on_failure was called: nothing moves any more */
@@ -209,7 +209,7 @@ typedef struct Db {
     _Atomic uint32_t failures;
     uint64_t round_began_ns;
     char blocked_by[256];        /* [mu] */
-    bool blocked_reported;
+    char reported_by[256];       /* monitor: what spacetime.blockers says; "?" at first */
 } Db;
 
 typedef struct LogConn {
@@ -244,6 +244,7 @@ struct Storage {
     pthread_t log_thread, mat_thread, mon_thread;
     int wake_fd, epoll_fd;
     struct LogCommand *commands; /* [mu] */
+    uint64_t attachments;        /* [mu] */
     uint32_t waiters;            /* [mu] threads waiting on cond */
     Db **log_dbs;                /* log thread: what it serves */
     uint32_t nlog_dbs;

@@ -1,6 +1,6 @@
 // What every integration test needs: a host of its own, the CLI, psql, the official client, and a small runner that prints TAP.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, readFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, readFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,9 +30,15 @@ export async function until(what, check, seconds = 20) {
 export const within = (what, promise, seconds = 20) =>
   Promise.race([promise, sleep(seconds * 1000 * slow).then(() => { throw new Error(`waited ${seconds} s for: ${what}`); })]);
 
+// Searchable by others: as root the embedded PostgreSQL runs as another user, which must reach its files.
+function freshDir(prefix) {
+  const dir = mkdtempSync(prefix);
+  chmodSync(dir, 0o711);
+  return dir;
+}
 let scratch;
 export function scratchDir() {
-  scratch ??= mkdtempSync(join(tmpdir(), 'stpg-'));
+  scratch ??= freshDir(join(tmpdir(), 'stpg-'));
   return scratch;
 }
 
@@ -62,7 +68,7 @@ export function compileText(name, text) {
 
 export class Host {
   constructor(options = {}) {
-    this.dir = options.dir ?? mkdtempSync(join(scratchDir(), 'host-'));
+    this.dir = options.dir ?? freshDir(join(scratchDir(), 'host-'));
     this.args = options.args ?? [];
     this.output = '';
     this.config = join(this.dir, 'cli.toml');

@@ -225,7 +225,8 @@ __attribute__((noinline)) static int recurse(volatile char *up)
     here[0] = up ? up[0] : 1;
     return bottomless ? recurse(here) + here[0] : 0;
 }
-static int crash_null(void) { return *(volatile int *)8; }
+static volatile int *volatile nowhere = (volatile int *)8; /* volatile: the compiler must not know */
+static int crash_null(void) { return *nowhere; }
 static int crash_stack(void) { return recurse(NULL); }
 static int crash_abort(void) { abort(); }
 static int crash_divide(void)
