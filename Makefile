@@ -5,6 +5,7 @@
 #   make test     install what is missing, run every test
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
 BUILD   ?= build

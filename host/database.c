@@ -11,6 +11,7 @@ enum {
     CALL_BACKLOG_BYTES_MAX = 1 << 20,    /* calls that wait for room in the ring before clients are not read from */
     INFLIGHT_BYTES_MAX = 64 << 20,       /* calls kept while a worker is being replaced */
     SLOTS_MAX = 100000,
+    DISCONNECT_TRIES_MAX = 2,            /* of a client_disconnected that kills its worker */
     QUERY_SETS_PER_CLIENT_MAX = 10000,
     FRAME_GROUPS_MAX = 1 << 20,
 };
@@ -838,6 +839,11 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
             if (message.len)
                 note_answer(s, h.call_seq, buf_bytes(&message));
         }
+        /* The module must hear that a client is gone: tried again, a bounded number of times. */
+        if (h.kind == CALL_DISCONNECT && h.reserved < DISCONNECT_TRIES_MAX) {
+            store_u16(db->inflight.ptr + at + 4 + offsetof(CallHeader, reserved), h.reserved + 1);
+            break;
+        }
         if (h.kind == CALL_DISCONNECT && s && !s->client)
             slot_give(db, h.slot);
         /* it stays in the queue as a record that nobody answers: mark it so that it is not sent again */
@@ -885,7 +891,9 @@ void database_register_again(Database *db)
         for (uint32_t k = 0; s && h.kind == CALL_SUBSCRIBE && k < s->nsets; k++)
             if (s->sets[k].call_seq == h.call_seq)
                 s->sets[k].call_seq = db->next_call_seq;
+        size_t copy = db->inflight.len;
         database_send_call(db, h.kind, h.flags, h.slot, h.generation, h.schema_version, 1, &payload);
+        store_u16(db->inflight.ptr + copy + 4 + offsetof(CallHeader, reserved), h.reserved); /* tries so far */
     }
     buf_done(&waiting);
     database_flush_calls(db);

@@ -152,6 +152,7 @@ void link_config_for(Host *h, const uint8_t identity[32], const char *label, Lin
 void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);
 uint32_t *since_versions_next(const SchemaImage *old, const uint32_t *old_since, const SchemaImage *next);
 
+enum { LINK_STOP_TIMEOUT_MS = 10000 };
 CommitSource link_source(Link *link); /* its commit ring, for storage */
 void forget_link(void *arg);          /* Database: free the link that nobody watches any more [loop thread] */
 

@@ -149,6 +149,16 @@ void link_kill(Link *link)
         syscall(SYS_pidfd_send_signal, link->pidfd, SIGKILL, NULL, 0);
 }
 
+void link_stop(Link *link, uint32_t timeout_ms)
+{
+    Error err = {0};
+    if (link_send_control(link, CTL_STOP, 0, NULL, &err) != S_OK)
+        return; /* it is gone already */
+    struct pollfd p = {.fd = link->pidfd, .events = POLLIN};
+    if (!link->dead && poll(&p, 1, (int)timeout_ms) == 0)
+        log_warn("a worker did not stop within %u ms and is killed", timeout_ms);
+}
+
 void link_free(Link *link)
 {
     if (!link)

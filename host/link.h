@@ -49,6 +49,9 @@ MUST_CHECK Status link_spawn(Link **ret, const LinkConfig *config, Error *err);
 void link_free(Link *link);
 void link_kill(Link *link); /* SIGKILL; the exit is reported the usual way */
 
+/* Ask it to publish everything and exit; waits. [job thread] */
+void link_stop(Link *link, uint32_t timeout_ms);
+
 /* Send a control record without waiting. Waits for room when more than a few MiB are unsent; S_UNAVAILABLE: the worker died. */
 MUST_CHECK Status link_send_control(Link *link, uint8_t kind, uint32_t nparts, const Bytes *parts, Error *err);
 /* Send and wait for its answer; on success its payload is in link->answer until the next call. */

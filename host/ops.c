@@ -4,12 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOAD_TIMEOUT_MS = 600000, SETTLE_TIMEOUT_MS = 60000, STOP_TIMEOUT_MS = 10000, WORKER_UID_BASE = 1000000, WORKER_UID_COUNT = 60000 };
+enum { LOAD_TIMEOUT_MS = 600000, WORKER_UID_BASE = 1000000, WORKER_UID_COUNT = 60000 };
 
 /* ---- module files ---- */
 
@@ -381,16 +380,8 @@ Status op_recover(Database *db, Error *err)
 void op_close(Database *db)
 {
     Host *h = db->host;
-    Error err = {0};
-    if (db->link) {
-        if (link_send_control(db->link, CTL_STOP, 0, NULL, &err) != S_OK)
-            log_debug("database %s: closing: %s", db->name, err.text);
-        for (uint32_t waited = 0; waited < STOP_TIMEOUT_MS && !db->link->dead; waited += 5) {
-            struct pollfd p = {.fd = db->link->pidfd, .events = POLLIN};
-            if (poll(&p, 1, 5) > 0)
-                break;
-        }
-    }
+    if (db->link)
+        link_stop(db->link, LINK_STOP_TIMEOUT_MS);
     if (db->attached) {
         storage_detach(h->storage, db->id);
         db->attached = false;

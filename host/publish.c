@@ -238,7 +238,7 @@ static void take_image(Database *db, Publishing *p)
     memcpy(db->program_hash, p->program_hash, 32);
 }
 
-static Status attach_new_version(Publishing *p, Error *err)
+static void adopt_new_version(Publishing *p)
 {
     Database *db = p->db;
     uint64_t offset = p->first_record.len ? 1 : 0;
@@ -250,9 +250,6 @@ static Status attach_new_version(Publishing *p, Error *err)
     atomic_store(&db->complete, offset);
     atomic_store(&db->durable, offset);
     db->source = link_source(db->link);
-    TRY(storage_attach(p->host->storage, &db->lease, &db->image, offset, &db->source, err));
-    db->attached = true;
-    return S_OK;
 }
 
 static void publish_new_work(Operation *op)
@@ -317,7 +314,9 @@ static void publish_new_work(Operation *op)
     status = storage_acquire(p->host->storage, db->id, &db->lease, err);
     if (status == S_OK) {
         take_image(db, p);
-        status = attach_new_version(p, err);
+        adopt_new_version(p);
+        status = storage_attach(p->host->storage, &db->lease, &db->image, db->ready_offset, &db->source, err);
+        db->attached = status == S_OK;
     }
     answer_success(p, "created");
     if (status != S_OK) /* stored, but not running: the next request opens it */
@@ -497,8 +496,9 @@ static Status publish_reset(Publishing *p, Error *err)
     p->since = since_versions_next(NULL, NULL, &p->image);
     TRY(start_new_version(p, err));
     host_on_loop(h, close_for_reset, db);
-    op_close(db);
-    TRY(storage_acquire(h->storage, db->id, &db->lease, err));
+    link_stop(db->link, LINK_STOP_TIMEOUT_MS);
+    uint64_t last;
+    TRY(storage_drain_source(h->storage, db->id, &last, err));
     Publish publish = {.old_image = &db->image, .new_image = &p->image, .program = p->program, .lease = &db->lease, .reset = true,
                        .first_record = buf_bytes(&p->first_record)};
     memcpy(publish.program_hash, p->program_hash, 32);
@@ -517,18 +517,17 @@ static Status publish_reset(Publishing *p, Error *err)
             nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
         }
     }
-    if (status != S_OK) {
-        storage_release(h->storage, &db->lease);
-        return status; /* the next request opens the old version again */
-    }
+    TRY(status); /* publish_update_after closes it; the next request opens the old version again */
     p->committed = true;
+    host_on_loop(h, forget_link, db);
     host_on_loop(h, reset_slots, db);
     module_def_unref(db->image.def);
     free((void *)db->image.ids);
     take_image(db, p);
     logs_clear(db->logs);
     logs_system(db->logs, 2, "Database initialized");
-    status = attach_new_version(p, err);
+    adopt_new_version(p);
+    status = storage_replace_source(h->storage, db->id, &db->source, err);
     p->swapped = status == S_OK;
     return status;
 }
@@ -591,15 +590,23 @@ static void publish_update_work(Operation *op)
     }
 }
 
+static void reset_failed_work(Operation *op) { op_close(op->db); }
+static void reset_failed_after(Operation *op)
+{
+    if (op->db->state == DB_CLOSING)
+        op->db->state = DB_CLOSED;
+}
+
 static void publish_update_after(Operation *op)
 {
     Publishing *p = op->arg;
     Database *db = p->db;
     if (p->clear) {
-        if (p->swapped)
+        if (p->swapped) {
             database_watch(db);
-        else if (db->state == DB_CLOSING)
-            db->state = DB_CLOSED;
+        } else if (db->state == DB_CLOSING) { /* the old version is whole in PostgreSQL: opening again brings it back */
+            database_operate(db, reset_failed_work, reset_failed_after, NULL);
+        }
     }
     if (p->committed)
         log_info("database %s: schema version %u is live", db->name, db->image.version);

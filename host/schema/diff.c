@@ -28,7 +28,6 @@ static const struct StepInfo {
     [STEP_ADD_INDEX] = {CLASS_SAFE, "Created index", 'g'},
     [STEP_ADD_SEQUENCE] = {CLASS_SAFE, "Added auto-increment", 'g'},
     [STEP_CHANGE_ACCESS] = {CLASS_SAFE, "Changed access", 'y'}, /* MAY_BREAK when it narrows */
-    [STEP_CHANGE_PRIMARY_KEY] = {CLASS_MAY_BREAK, "Removed primary key", 'r'},
     [STEP_ADD_REDUCER] = {CLASS_SAFE, "Added", 'g'},
     [STEP_CHANGE_REDUCER] = {CLASS_MAY_BREAK, "Changed", 'y'},
     [STEP_REMOVE_REDUCER] = {CLASS_MAY_BREAK, "Removed", 'r'},
@@ -170,7 +169,8 @@ static void rule_primary_key(Diff *d, const TableDef *old, const TableDef *new)
         forbid(d, AT_COLUMN "became the primary key; a table that exists cannot get one, declare a new table and copy the rows",
                STR_FMT(old->name), STR_FMT(new->cols[new->pk].name));
     else if (old->pk >= 0 && new->pk < 0)
-        add_step(d, STEP_CHANGE_PRIMARY_KEY, old, new);
+        forbid(d, AT_COLUMN "is no longer the primary key; this edition keeps the rows of a table under the key that it began with, keep it",
+               STR_FMT(old->name), STR_FMT(old->cols[old->pk].name));
     else if (old->pk >= 0 && !str_eq(old->cols[old->pk].name, new->cols[new->pk].name))
         forbid(d, AT_COLUMN "is the primary key instead of `%.*s`; keep the primary key where it is", STR_FMT(old->name),
                STR_FMT(new->cols[new->pk].name), STR_FMT(old->cols[old->pk].name));
@@ -538,10 +538,6 @@ static void put_step(Buf *out, const Step *s, bool colour)
     case STEP_CHANGE_ACCESS:
         put_table_name(out, new, colour);
         buf_printf(out, " (%s -> %s)", access[old->access], access[new->access]);
-        break;
-    case STEP_CHANGE_PRIMARY_KEY:
-        put_table_name(out, new, colour);
-        buf_printf(out, " (was %.*s)", STR_FMT(old->cols[old->pk].name));
         break;
     default:
         buf_put_str_raw(out, s->function);

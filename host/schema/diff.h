@@ -13,7 +13,6 @@
 typedef enum StepKind { /* in execution order */
     STEP_REMOVE_INDEX, STEP_REMOVE_CONSTRAINT, STEP_REMOVE_SEQUENCE,
     STEP_ADD_COLUMNS, STEP_ADD_TABLE, STEP_ADD_INDEX, STEP_ADD_SEQUENCE, STEP_CHANGE_ACCESS,
-    STEP_CHANGE_PRIMARY_KEY, /* removal only */
     STEP_ADD_REDUCER, STEP_CHANGE_REDUCER, STEP_REMOVE_REDUCER, /* no DDL; listed for people. Procedures and views too */
     STEP_KIND_COUNT
 } StepKind;

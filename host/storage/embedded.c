@@ -189,6 +189,9 @@ static Status choose_socket_dir(Embedded *e, Error *err)
     else
         e->socket_dir = x_sprintf("/tmp/spacetime-pg-%u-%08x", (unsigned)e->uid, (unsigned)h);
     TRY(make_dir(e->socket_dir, 0700, err));
+    /* /tmp is everybody's: only a directory that we made or own already is given to the cluster's user */
+    if (lstat(e->socket_dir, &st) != 0 || !S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != e->uid))
+        return FAIL(err, S_DENIED, "%s is not a directory of ours", e->socket_dir);
     if (geteuid() == 0 && lchown(e->socket_dir, e->uid, e->gid) != 0)
         return FAIL(err, S_IO, "cannot give %s to %s: %s", e->socket_dir, e->user, strerror(errno));
     if (lstat(e->socket_dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != e->uid || (st.st_mode & 077))

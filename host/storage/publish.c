@@ -223,7 +223,7 @@ static Status publish_once(PGconn *pg, const Publish *p, const DbLayout *old, At
     params_i64(&v, (int64_t)t->id);
     params_i64(&v, p->new_image->version);
     params_bytes(&v, bytes_of(p->program_hash, 32));
-    params_bytes(&v, p->definition);
+    params_bytes(&v, p->new_image->def->bsatn);
     params_bytes(&v, bytes_of(p->publisher, 32));
     params_i64(&v, (int64_t)((clock_monotonic_ns() - began) / 1000));
     params_text(&v, p->reset ? STR("t") : STR("f"));

@@ -126,7 +126,6 @@ typedef struct Publish {
     const SchemaImage *new_image;   /* version = old + 1, ids filled in */
     const Plan *plan;               /* NULL: first publish, every table is new */
     Bytes program;
-    Bytes definition;               /* the V10 BSATN that new_image->def was read from; stored, and read again by storage_load */
     uint8_t program_hash[32];
     uint8_t publisher[32];
     const Lease *lease;             /* updates; NULL: first publish of a new database */

@@ -1,6 +1,7 @@
 /* storage_int.h - what the files of host/storage share; nobody else includes it.
  *
  * pgtype.c       BSATN <-> PostgreSQL's binary form, DDL types, literals      (pure)
+ * pgjson.c       BSATN <-> the JSON of jsonb columns                           (pure)
  * layout.c       a SchemaImage as PostgreSQL sees it: names, keys, statements (pure)
  * pool.c         connections: session set-up, blocking helpers, the pool
  * catalog.c      databases, names, settings, ids, leases
@@ -55,7 +56,21 @@ void pgtype_check_clause(Buf *out, const PgType *p, const char *column);
 /* Can PostgreSQL hold the value? Steps over it. S_INVALID: NUL in text, timestamp before 4714 BC. Names no column. */
 MUST_CHECK Status pgtype_storable(const Type *t, Reader *value, Error *err);
 bool pgtype_needs_check(const Type *t); /* false: every value is storable */
-/* SATS-JSON as stored in jsonb columns (README.md, "jsonb"). */
+/* Numbers of up to 256 bits: magnitude, low word first, and sign. */
+typedef struct Wide {
+    uint64_t w[4];
+    bool negative;
+} Wide;
+Wide pgwide_load(const uint8_t *p, uint8_t width, bool is_signed);
+bool pgwide_store(Buf *out, const Wide *v, uint8_t width, bool is_signed); /* BSATN; false: does not fit */
+bool pgwide_multiply_add(Wide *v, uint32_t by, uint32_t add);              /* false: more than 256 bits */
+void pgwide_put_decimal(Buf *out, Wide v);
+void pgtext_put_float(Buf *out, double v, bool single); /* fewest digits that read back as the same value */
+void pgtext_put_hex(Buf *out, const uint8_t *p, size_t n);
+
+/* ---- pgjson.c: SATS-JSON as stored in jsonb columns (README.md) ---- */
+
+
 void pgjson_put(Buf *out, const Type *t, Reader *value);
 MUST_CHECK Status pgjson_get(Buf *out, const Type *t, Str json, Error *err);
 /* 'text' with quotes doubled (standard_conforming_strings on), "identifier". */
@@ -190,7 +205,8 @@ typedef struct Db {
     _Atomic uint64_t oldest_ns;  /* arrival of the oldest record that is not materialised; 0: none */
     /* log thread */
     CommitSource source;
-    bool has_source, asleep, closing_source, stalled;
+    bool has_source, asleep, closing_source;
+    _Atomic bool stalled;
     _Atomic bool paused;         /* written under mu; publish at work: neither thread touches PostgreSQL for it */
     ChunkQueue waiting;          /* gathered, not sent; the tail is open for more */
     Chunk *inflight;             /* cleared under mu */
@@ -198,7 +214,7 @@ typedef struct Db {
     uint32_t prepared[LOG_CONNECTIONS_MAX][LOG_SEGMENTS]; /* generation of the connection, 0: not */
     Segment segments[LOG_SEGMENTS]; /* [mu] */
     uint8_t active;              /* [mu] */
-    bool pressure;
+    _Atomic bool pressure;
     char pressure_why[256];
     DbLayout *log_layout;        /* the log thread's reference */
     /* materialiser */

@@ -38,7 +38,7 @@ test('publish, call, sql, describe, list, logs, subscribe, delete', async () => 
   assert.equal(failed.status, 1);
   assert.match(failed.err, /same_account/);
   assert.match(host.cli(['call', 'ledger', 'transfr', '1', '1', '5']).err, /No such reducer OR procedure `transfr`[^]*transfer/);
-  assert.equal(host.mustCli(['sql', 'ledger', 'SELECT * FROM accounts WHERE id = 1']).trimEnd(), ' id | balance \n----+---------\n 1  | 100     ');
+  assert.equal(host.mustCli(['sql', 'ledger', 'SELECT * FROM accounts WHERE id = 1']).trimEnd(), ' id | balance \n----+---------\n 1  | 100');
   assert.match(host.mustCli(['sql', 'ledger', 'SELECT COUNT(*) AS n FROM accounts']), /\n 3 /);
   assert.match(host.cli(['sql', 'ledger', 'SELECT nope FROM accounts']).err, /nope/);
   host.mustCli(['sql', 'ledger', 'UPDATE accounts SET balance = 7 WHERE id = 2']);

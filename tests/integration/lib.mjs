@@ -79,7 +79,7 @@ export class Host {
       { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.process;
     let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', d => { text += d; this.output += d; });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', d => { text += d; this.output += d; if (process.env.SHOW_HOST) process.stderr.write(d); });
     child.exited = new Promise(done => child.on('exit', (code, signal) => { child.gone = true; done({ code, signal }); }));
     await until('the host to listen', () => {
       if (child.gone) throw new Error(`the host exited:\n${text}`);

@@ -128,8 +128,9 @@ test('a worker crash costs running calls an answer and nothing else: connections
   await subscribe(other.connection, 'SELECT * FROM accounts');
   let good = 0, bad = 0, stop = false;
   const calls = (async () => {
-    while (!stop)
-      await Promise.all(Array.from({ length: 20 }, (_, i) => connection.reducers.transfer({ from: i, to: 99 - i, amount: 1n }).then(() => good++, () => bad++)));
+    for (let turn = 0; !stop; turn++) // there and back, so that nobody runs out of funds
+      await Promise.all(Array.from({ length: 20 }, (_, i) => connection.reducers.transfer(turn % 2 ? { from: 99 - i, to: i, amount: 1n } : { from: i, to: 99 - i, amount: 1n })
+        .then(() => good++, () => bad++)));
   })();
   for (let i = 0; i < 5; i++) {
     await sleep(200);

@@ -118,7 +118,9 @@ static void log_segments_rotate(void **state)
         put_account(&w, false, i, 1, "rotation rotation rotation");
         if (i % 4 == 0)
             sleep_ms(1);
+        pthread_mutex_lock(&w.s->mu);
         moved |= w.s->dbs->active != 0;
+        pthread_mutex_unlock(&w.s->mu);
     }
     assert_true(moved);
     assert_true(wait_durable(&w, w.offset, 5000));

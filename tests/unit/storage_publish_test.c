@@ -10,7 +10,7 @@ static Publish update_of(World *w, TestModule *next)
     for (uint32_t i = 0; i < next->image.def->ntables; i++)
         if (!next->ids[i])
             OK(storage_allocate_table_ids(w->s, 1, &next->ids[i], &err_));
-    Publish p = {.old_image = &w->module.image, .new_image = &next->image, .program = str_bytes(STR("program two")), .definition = buf_bytes(&next->bsatn), .lease = &w->lease};
+    Publish p = {.old_image = &w->module.image, .new_image = &next->image, .program = str_bytes(STR("program two")), .lease = &w->lease};
     memcpy(p.identity, w->identity, 32);
     memset(p.program_hash, (int)next->image.version, 32);
     return p;
@@ -153,7 +153,7 @@ static void schemas_that_are_not_ours_are_left_alone(void **state)
     World w;
     world_up(&w, "theirs", false);
     assert_string_equal(psql("SELECT schema_name LIKE 'theirs\\_%%' FROM spacetime.databases WHERE id = %llu", (unsigned long long)w.id), "t");
-    Publish p = {.new_image = &w.module.image, .program = str_bytes(STR("x")), .definition = buf_bytes(&w.module.bsatn), .name = STR("theirs"), .identity = {5}, .owner = {9}};
+    Publish p = {.new_image = &w.module.image, .program = str_bytes(STR("x")), .name = STR("theirs"), .identity = {5}, .owner = {9}};
     uint64_t id;
     bool unknown;
     assert_int_equal(storage_publish(w.s, &p, &id, &unknown, &err_), S_DENIED);

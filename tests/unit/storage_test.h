@@ -230,7 +230,7 @@ static inline void publish_first(World *w, const char *name)
     for (uint32_t i = 1; i < w->module.image.def->ntables; i++)
         w->module.ids[i] = w->module.ids[0] + i;
     OK(random_fill(w->identity, 32, &err_));
-    Publish p = {.new_image = &w->module.image, .program = str_bytes(STR("program one")), .definition = buf_bytes(&w->module.bsatn), .name = str_of(name)};
+    Publish p = {.new_image = &w->module.image, .program = str_bytes(STR("program one")), .name = str_of(name)};
     memcpy(p.identity, w->identity, 32);
     memcpy(p.program_hash, w->identity, 32);
     bool unknown;
