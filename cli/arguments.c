@@ -63,9 +63,12 @@ static bool shorthand(Buf *out, Str word, const Type *t, Arena *a)
             return true;
         }
         return false;
-    default: break;
+    default:
+        break;
     }
-    if ((t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DURATION || t->kind == TYPE_CONNECTION_ID || t->kind == TYPE_UUID) && is_number(word)) {
+    if ((t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DURATION || t->kind == TYPE_CONNECTION_ID ||
+         t->kind == TYPE_UUID) &&
+        is_number(word)) {
         buf_printf(out, "[%.*s]", STR_FMT(word));
         return true;
     }
@@ -89,8 +92,8 @@ Status argument_to_json(Buf *out, unsigned position, Str word, const Field *para
     if (code == S_OK) /* the host would say it too, but not in terms of words */
         code = json_to_bsatn(&checked, buf_str(&json), param->type, &why);
     if (code != S_OK)
-        return FAIL(err, S_INVALID, "argument %u, `%.*s: %.*s`: `%.*s` does not fit: %s", position, STR_FMT(param->name), STR_FMT(buf_str(&type)),
-                    (int)MIN(word.len, 200), word.ptr, why.text);
+        return FAIL(err, S_INVALID, "argument %u, `%.*s: %.*s`: `%.*s` does not fit: %s", position,
+                    STR_FMT(param->name), STR_FMT(buf_str(&type)), (int)MIN(word.len, 200), word.ptr, why.text);
     buf_put_bytes(out, buf_bytes(&json));
     return S_OK;
 }
@@ -98,7 +101,8 @@ Status argument_to_json(Buf *out, unsigned position, Str word, const Field *para
 Status arguments_to_json(Buf *out, int n, const char *const *words, const Type *params, Error *err)
 {
     if ((uint32_t)n != params->nfields)
-        return FAIL(err, S_INVALID, "expected %u argument%s, got %d", params->nfields, params->nfields == 1 ? "" : "s", n);
+        return FAIL(err, S_INVALID, "expected %u argument%s, got %d", params->nfields, params->nfields == 1 ? "" : "s",
+                    n);
     buf_put_text(out, "[");
     for (int i = 0; i < n; i++) {
         buf_put_text(out, i ? "," : "");

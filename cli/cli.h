@@ -24,26 +24,26 @@ typedef struct Option {
 
 struct Command {
     const char *name;
-    const char *args;     /* for the usage line */
-    const char *group;    /* heading in the overview; NULL: not listed */
+    const char *args;  /* for the usage line */
+    const char *group; /* heading in the overview; NULL: not listed */
     const char *summary;
     const Option *options;
     size_t noptions;
-    const Command *subs;  /* `server list`, ... or NULL */
+    const Command *subs; /* `server list`, ... or NULL */
     size_t nsubs;
-    bool raw;             /* hand everything on unread (`start`) */
-    const char *details;  /* examples, printed by --help */
+    bool raw;            /* hand everything on unread (`start`) */
+    const char *details; /* examples, printed by --help */
     int (*run)(Cli *c, const Args *a);
 };
 
 enum { CLI_OPTIONS_MAX = 24 };
 struct Args {
     const Command *command;
-    const char *path;                     /* "server list" */
-    int n;                                /* positionals */
+    const char *path; /* "server list" */
+    int n;            /* positionals */
     const char **v;
-    bool given[CLI_OPTIONS_MAX];          /* by position in command->options */
-    const char *value[CLI_OPTIONS_MAX];   /* several optional values are joined with commas */
+    bool given[CLI_OPTIONS_MAX];        /* by position in command->options */
+    const char *value[CLI_OPTIONS_MAX]; /* several optional values are joined with commas */
 };
 
 typedef struct Config Config;
@@ -51,11 +51,11 @@ typedef struct Project Project;
 
 struct Cli {
     Arena arena;
-    char *self_dir;           /* the directory of this executable */
-    const char *config_path;  /* --config-path, or NULL */
-    const char *root_dir;     /* --root-dir, or NULL */
-    Config *config;           /* read on first use: cli_config */
-    bool color_out;           /* stdout is a terminal that shows colours, NO_COLOR is unset */
+    char *self_dir;          /* the directory of this executable */
+    const char *config_path; /* --config-path, or NULL */
+    const char *root_dir;    /* --root-dir, or NULL */
+    Config *config;          /* read on first use: cli_config */
+    bool color_out;          /* stdout is a terminal that shows colours, NO_COLOR is unset */
 };
 
 extern const Command cli_commands[];
@@ -63,10 +63,11 @@ extern const size_t cli_ncommands;
 
 /* ---- options.c ---- */
 /* Reads argv (after the command's name) into `ret`. S_INVALID: text for the user, a tip included. */
-MUST_CHECK Status args_read(Args *ret, const Command *command, const char *path, int argc, char **argv, Arena *a, Error *err);
-bool arg_given(const Args *a, const char *name);          /* BUG for a name the command does not have */
-const char *arg_value(const Args *a, const char *name);   /* NULL: not given, or given without a value */
-bool arg_yes(const Args *a, const char *what);            /* --yes, --yes=all or --yes=..,what,.. */
+MUST_CHECK Status args_read(Args *ret, const Command *command, const char *path, int argc, char **argv, Arena *a,
+                            Error *err);
+bool arg_given(const Args *a, const char *name);        /* BUG for a name the command does not have */
+const char *arg_value(const Args *a, const char *name); /* NULL: not given, or given without a value */
+bool arg_yes(const Args *a, const char *what);          /* --yes, --yes=all or --yes=..,what,.. */
 void help_overview(Buf *out);
 void help_command(Buf *out, const Command *command, const char *path, bool full);
 
@@ -78,19 +79,19 @@ unsigned edit_distance(const char *x, const char *y, unsigned limit);
 const char *suggest(const char *word, const char *const *candidates, size_t n);
 
 /* ---- main.c ---- */
-_Noreturn void cli_fail(const char *fmt, ...) PRINTF_LIKE(1, 2);               /* "Error: ...", exit 1 */
+_Noreturn void cli_fail(const char *fmt, ...) PRINTF_LIKE(1, 2); /* "Error: ...", exit 1 */
 _Noreturn void cli_fail_cause(const char *cause, const char *fmt, ...) PRINTF_LIKE(2, 3);
 _Noreturn void cli_usage(const Args *a, const char *fmt, ...) PRINTF_LIKE(2, 3); /* "error: ..." and usage, exit 2 */
-char *cli_text(Cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);                /* in the arena */
-void cli_out(Str s);                                                           /* to stdout */
+char *cli_text(Cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);                  /* in the arena */
+void cli_out(Str s);                                                             /* to stdout */
 
 /* ---- target.c: which server, which database ---- */
 typedef struct Target {
-    const char *server;     /* nickname or URL as given; for messages */
-    const char *url;        /* "http://127.0.0.1:3000", no trailing slash */
-    const char *database;   /* as given: name or identity; NULL when the command has none */
-    const char *identity;   /* 64 digits, once target_identity has been asked */
-    int argi;               /* the first positional that is not the database */
+    const char *server;   /* nickname or URL as given; for messages */
+    const char *url;      /* "http://127.0.0.1:3000", no trailing slash */
+    const char *database; /* as given: name or identity; NULL when the command has none */
+    const char *identity; /* 64 digits, once target_identity has been asked */
+    int argi;             /* the first positional that is not the database */
 } Target;
 /* Server only: --server, then the project file, then the environment and cli.toml. */
 Target target_server(Cli *c, const Args *a, const Project *project);

@@ -13,11 +13,15 @@ static void column_list(Buf *out, const Js *cols, const Type *row)
     }
 }
 
-static bool holds_column(const Js *cols, uint32_t i) { return js_is(cols, JS_ARRAY) && cols->n == 1 && js_int(js_at(cols, 0), -1) == i; }
+static bool holds_column(const Js *cols, uint32_t i)
+{
+    return js_is(cols, JS_ARRAY) && cols->n == 1 && js_int(js_at(cols, 0), -1) == i;
+}
 
 static void print_table(Buf *out, const SchemaTable *t)
 {
-    const Js *constraints = js_get(t->json, "constraints"), *sequences = js_get(t->json, "sequences"), *indexes = js_get(t->json, "indexes");
+    const Js *constraints = js_get(t->json, "constraints"), *sequences = js_get(t->json, "sequences"),
+             *indexes = js_get(t->json, "indexes");
     buf_printf(out, "table %s (%s%s)\n", t->name, t->is_public ? "public" : "private", t->is_event ? ", event" : "");
     int width = 0;
     for (uint32_t i = 0; i < t->row->nfields; i++)
@@ -59,6 +63,11 @@ static void print_all(Buf *out, const Schema *s)
         print_table(out, &s->tables[i]);
         buf_put_text(out, "\n");
     }
+    for (size_t i = 0; i < s->ntypes; i++) {
+        buf_printf(out, "type %s = ", s->types[i].name);
+        type_name(out, s->types[i].type);
+        buf_put_text(out, i + 1 == s->ntypes ? "\n\n" : "\n");
+    }
     for (size_t i = 0; i < s->nreducers; i++)
         print_function(out, "reducer", &s->reducers[i]);
     for (size_t i = 0; i < s->nprocedures; i++)
@@ -83,7 +92,7 @@ int cmd_describe(Cli *c, const Args *a)
     http_expect_ok(c, &r, &answer);
     Schema s;
     Error err = {0};
-    if (schema_read(&s, answer.body, &c->arena, &err) != S_OK)
+    if (schema_read(&s, answer.body, true, &c->arena, &err) != S_OK)
         cli_fail("cannot read the schema of `%s`: %s", t.database, err.text);
     const SchemaTable *table = name && kind[0] == 't' ? schema_table(&s, str_of(name)) : NULL;
     const SchemaFunction *reducer = name && kind[0] == 'r' ? schema_reducer(&s, name) : NULL;
@@ -93,7 +102,8 @@ int cmd_describe(Cli *c, const Args *a)
         for (size_t i = 0; i < n; i++)
             names[i] = kind[0] == 't' ? s.tables[i].name : s.reducers[i].name;
         const char *near = suggest(name, names, n);
-        cli_fail("no such %s: `%s`%s%s%s", kind, name, near ? "\n\nOne with a similar name exists: `" : "", near ? near : "", near ? "`" : "");
+        cli_fail("no such %s: `%s`%s%s%s", kind, name, near ? "\n\nOne with a similar name exists: `" : "",
+                 near ? near : "", near ? "`" : "");
     }
     OWN(buf) Buf out = {0};
     if (arg_given(a, "json")) {

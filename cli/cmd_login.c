@@ -65,7 +65,8 @@ int cmd_login(Cli *c, const Args *a)
     if ((issuer != NULL) + (token != NULL) + arg_given(a, "auth-host") > 1)
         cli_usage(a, "--auth-host, --server-issued-login and --token exclude each other");
     if (arg_given(a, "auth-host"))
-        cli_fail("login through a website is not part of this edition; use `spacetime login`, or `spacetime login --token TOKEN` with a token from there");
+        cli_fail("login through a website is not part of this edition; use `spacetime login`, or `spacetime login "
+                 "--token TOKEN` with a token from there");
     if (token)
         return keep_token(c, token);
     Args choice = *a;

@@ -9,7 +9,8 @@ int cmd_rename(Cli *c, const Args *a)
 {
     const char *name = arg_value(a, "to");
     if (a->n != 1 || !name)
-        cli_usage(a, "the following required arguments were not provided:\n  %s", a->n != 1 ? "<IDENTITY>" : "--to <NAME>");
+        cli_usage(a, "the following required arguments were not provided:\n  %s",
+                  a->n != 1 ? "<IDENTITY>" : "--to <NAME>");
     Error err = {0};
     if (database_name_check(str_of(name), &err) != S_OK)
         cli_fail("`%s` cannot be a database's name: %s", name, err.text);
@@ -18,8 +19,11 @@ int cmd_rename(Cli *c, const Args *a)
     const char *token = target_token(c, a, &t);
     target_identity(c, &t);
     const char *body = cli_text(c, "[\"%s\"]", name); /* a checked name needs no escapes */
-    HttpRequest r = {.method = "PUT", .url = cli_text(c, "%s/v1/database/%s/names", t.url, t.identity), .token = token,
-                     .body = bytes_of(body, strlen(body)), .content_type = "application/json"};
+    HttpRequest r = {.method = "PUT",
+                     .url = cli_text(c, "%s/v1/database/%s/names", t.url, t.identity),
+                     .token = token,
+                     .body = bytes_of(body, strlen(body)),
+                     .content_type = "application/json"};
     HttpResponse answer = http_send(c, &r);
     const Js *v = NULL;
     if (js_parse(&v, answer.body, false, &c->arena, &err) != S_OK)

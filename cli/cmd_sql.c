@@ -53,7 +53,8 @@ static HttpRequest request(Cli *c, const Args *a, const Target *t, const char *t
     const char *confirmed = arg_value(a, "confirmed");
     return (HttpRequest){
         .method = "POST",
-        .url = cli_text(c, "%s/v1/database/%s/sql%s%s", t->url, t->identity, confirmed ? "?confirmed=" : "", confirmed ? confirmed : ""),
+        .url = cli_text(c, "%s/v1/database/%s/sql%s%s", t->url, t->identity, confirmed ? "?confirmed=" : "",
+                        confirmed ? confirmed : ""),
         .token = token,
         .body = bytes_of(query, strlen(query)),
         .content_type = "text/plain",
@@ -80,7 +81,9 @@ static void one_shot(Cli *c, const Args *a, const Target *t, const char *token, 
 
 static void counts(Buf *out, const Js *statement, double roundtrip_ms)
 {
-    static const struct { const char *key, *name; } kinds[] = {{"rows_inserted", "inserted"}, {"rows_deleted", "deleted"}, {"rows_updated", "updated"}};
+    static const struct {
+        const char *key, *name;
+    } kinds[] = {{"rows_inserted", "inserted"}, {"rows_deleted", "deleted"}, {"rows_updated", "updated"}};
     const Js *rows = js_get(statement, "rows"), *stats = js_get(statement, "stats");
     size_t n = js_is(rows, JS_ARRAY) ? rows->n : 0;
     buf_printf(out, "(%zu row%s) [", n, n == 1 ? "" : "s");
@@ -89,7 +92,8 @@ static void counts(Buf *out, const Js *statement, double roundtrip_ms)
         if (k)
             buf_printf(out, "%s: %lld, ", kinds[i].name, (long long)k);
     }
-    buf_printf(out, "server: %.2fms]\nRoundtrip time: %.2fms\n", (double)js_int(js_get(statement, "total_duration_micros"), 0) / 1000.0, roundtrip_ms);
+    buf_printf(out, "server: %.2fms]\nRoundtrip time: %.2fms\n",
+               (double)js_int(js_get(statement, "total_duration_micros"), 0) / 1000.0, roundtrip_ms);
 }
 
 /* A statement typed at the prompt: errors are shown and the prompt goes on. */
@@ -102,7 +106,8 @@ static void at_prompt(Cli *c, const Args *a, const Target *t, const char *token,
     if (answer.failure || answer.status != 200) {
         bool color = c->color_out && isatty(STDERR_FILENO);
         fflush(stdout);
-        fprintf(stderr, "%sError: %.*s%s\n", color ? "\033[31m" : "", answer.failure ? (int)strlen(answer.failure) : (int)answer.body.len,
+        fprintf(stderr, "%sError: %.*s%s\n", color ? "\033[31m" : "",
+                answer.failure ? (int)strlen(answer.failure) : (int)answer.body.len,
                 answer.failure ? answer.failure : answer.body.ptr, color ? "\033[0m" : "");
         return;
     }
@@ -117,7 +122,8 @@ static void at_prompt(Cli *c, const Args *a, const Target *t, const char *token,
 static int interactive(Cli *c, const Args *a, const Target *t, const char *token)
 {
     bool terminal = isatty(STDIN_FILENO);
-    const char *home = getenv("HOME"), *history_path = home && home[0] ? cli_text(c, "%s/.stdb.history.txt", home) : NULL;
+    const char *home = getenv("HOME"),
+               *history_path = home && home[0] ? cli_text(c, "%s/.stdb.history.txt", home) : NULL;
     const char *prompt = cli_text(c, "%s> ", t->database);
     if (terminal) {
         printf("SQL on `%s`. Statements end with the line; `.exit` leaves, `.clear` clears the screen.\n", t->database);
@@ -179,7 +185,8 @@ int cmd_sql(Cli *c, const Args *a)
         OWN(buf) Buf list = {0};
         for (size_t i = 0; i < p->n; i++)
             buf_printf(&list, "%s`%s`", i ? ", " : "", p->targets[i].database);
-        cli_fail("%s has several databases: %s. Name one:\n    spacetime sql %s \"%s\"", p->files[0], buf_cstr(&list), p->targets[0].database, a->v[0]);
+        cli_fail("%s has several databases: %s. Name one:\n    spacetime sql %s \"%s\"", p->files[0], buf_cstr(&list),
+                 p->targets[0].database, a->v[0]);
     }
     Target t = target_then(c, a, 1, "<query>");
     OWN(buf) Buf query = {0};

@@ -58,7 +58,9 @@ Config *cli_config(Cli *c)
     Config *g = ARENA_NEW(&c->arena, Config);
     const char *env = getenv("SPACETIME_CONFIG");
     g->dir = cli_text(c, "%s", config_dir(c));
-    g->path = c->config_path ? cli_text(c, "%s", c->config_path) : env && env[0] ? cli_text(c, "%s", env) : cli_text(c, "%s/cli.toml", g->dir);
+    g->path = c->config_path  ? cli_text(c, "%s", c->config_path)
+              : env && env[0] ? cli_text(c, "%s", env)
+                              : cli_text(c, "%s/cli.toml", g->dir);
     OWN(buf) Buf text = buf_with_max(1 << 20);
     FILE *f = fopen(g->path, "r");
     if (!f && errno != ENOENT)
@@ -153,13 +155,15 @@ void url_split(Cli *c, const char *url, const char **ret_protocol, const char **
 {
     size_t scheme = strncmp(url, "http://", 7) == 0 ? 4 : strncmp(url, "https://", 8) == 0 ? 5 : 0;
     if (!scheme)
-        cli_fail("`%s` is not a server's URL: it must begin with http:// or https://, as in http://127.0.0.1:3000", url);
+        cli_fail("`%s` is not a server's URL: it must begin with http:// or https://, as in http://127.0.0.1:3000",
+                 url);
     const char *host = url + scheme + 3;
     size_t n = strlen(host);
     while (n && host[n - 1] == '/')
         n--;
     if (n == 0 || memchr(host, '/', n) || memchr(host, '@', n) || memchr(host, '?', n))
-        cli_fail("`%s` is not a server's URL: expected HOST or HOST:PORT and nothing more after %.*s://", url, (int)scheme, url);
+        cli_fail("`%s` is not a server's URL: expected HOST or HOST:PORT and nothing more after %.*s://", url,
+                 (int)scheme, url);
     *ret_protocol = scheme == 4 ? "http" : "https";
     *ret_host = cli_text(c, "%.*s", (int)n, host);
 }

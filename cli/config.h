@@ -25,13 +25,13 @@ struct Config {
     size_t nservers;
 };
 
-Config *cli_config(Cli *c);                       /* read on first use; fails for a broken file */
+Config *cli_config(Cli *c); /* read on first use; fails for a broken file */
 const char *config_dir(Cli *c);
-const char *config_get(Cli *c, const char *key);  /* a top-level string, or NULL */
-void config_set(Cli *c, const char *key, const char *value); /* NULL removes */
-void config_save(Cli *c);                         /* says where, on stderr */
+const char *config_get(Cli *c, const char *key);               /* a top-level string, or NULL */
+void config_set(Cli *c, const char *key, const char *value);   /* NULL removes */
+void config_save(Cli *c);                                      /* says where, on stderr */
 const Server *config_server(Cli *c, const char *name_or_host); /* NULL */
-void config_reread(Cli *c);                       /* after changing sections of config->toml */
+void config_reread(Cli *c);                                    /* after changing sections of config->toml */
 /* Splits "http://host:1/" into protocol and host; fails with a sentence. */
 void url_split(Cli *c, const char *url, const char **ret_protocol, const char **ret_host);
 #endif

@@ -11,22 +11,22 @@ typedef enum JsKind { JS_NULL, JS_BOOL, JS_NUMBER, JS_STRING, JS_ARRAY, JS_OBJEC
 typedef struct Js Js;
 struct Js {
     JsKind kind;
-    bool truth;     /* BOOL */
-    Str text;       /* as written, quotes and all */
-    Str string;     /* STRING: decoded */
-    Str key;        /* of this member, when its parent is an object */
-    size_t n;       /* ARRAY, OBJECT */
+    bool truth; /* BOOL */
+    Str text;   /* as written, quotes and all */
+    Str string; /* STRING: decoded */
+    Str key;    /* of this member, when its parent is an object */
+    size_t n;   /* ARRAY, OBJECT */
     const Js *first;
     const Js *next; /* the parent's next item */
 };
 
 /* The whole input is one value. S_INVALID: "line 1, column 5: ...". */
 MUST_CHECK Status js_parse(const Js **ret, Str text, bool json5, Arena *a, Error *err);
-const Js *js_get(const Js *object, const char *key);      /* NULL for NULL, for no object, for no such member */
-const Js *js_at(const Js *array, size_t i);               /* NULL past the end */
-Str js_str(const Js *v);                                  /* of a string; empty for anything else */
-bool js_is(const Js *v, JsKind kind);                     /* false for NULL */
-int64_t js_int(const Js *v, int64_t otherwise);           /* a number that fits */
+const Js *js_get(const Js *object, const char *key); /* NULL for NULL, for no object, for no such member */
+const Js *js_at(const Js *array, size_t i);          /* NULL past the end */
+Str js_str(const Js *v);                             /* of a string; empty for anything else */
+bool js_is(const Js *v, JsKind kind);                /* false for NULL */
+int64_t js_int(const Js *v, int64_t otherwise);      /* a number that fits */
 /* {"some":x} -> x, {"none":[]} -> NULL; other values as they are. */
 const Js *js_option(const Js *v);
 /* Laid out over lines, two blanks a level. */

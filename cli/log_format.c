@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <strings.h>
 
-static const struct { const char *name, *shown, *color; } levels[CLI_LEVELS] = {
+static const struct {
+    const char *name, *shown, *color;
+} levels[CLI_LEVELS] = {
     {"trace", "TRACE", "\033[2m"}, {"debug", "DEBUG", "\033[2;1m"}, {"info", " INFO", "\033[34m"},
     {"warn", " WARN", "\033[33m"}, {"error", "ERROR", "\033[31m"},  {"panic", "PANIC", "\033[1;91m"},
 };

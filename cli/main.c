@@ -5,12 +5,30 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define OPT_SERVER {"server", 's', "SERVER", false, "nickname, host name or URL of the server"}
-#define OPT_YES {"yes", 'y', NULL, false, "answer yes to every question"}
-#define OPT_NO_CONFIG {"no-config", 0, NULL, false, "ignore spacetime.json"}
-#define OPT_ANONYMOUS {"anonymous", 0, NULL, false, "send no token"}
-#define OPT_CONFIRMED {"confirmed", 0, "true|false", false, "wait until PostgreSQL has stored it (default: true)"}
-#define OPT_MODULE_PATH {"module-path", 'p', "DIR", false, "where the module's .c files are (default: ./spacetimedb, else .)"}
+#define OPT_SERVER                                                                                                     \
+    {                                                                                                                  \
+        "server", 's', "SERVER", false, "nickname, host name or URL of the server"                                     \
+    }
+#define OPT_YES                                                                                                        \
+    {                                                                                                                  \
+        "yes", 'y', NULL, false, "answer yes to every question"                                                        \
+    }
+#define OPT_NO_CONFIG                                                                                                  \
+    {                                                                                                                  \
+        "no-config", 0, NULL, false, "ignore spacetime.json"                                                           \
+    }
+#define OPT_ANONYMOUS                                                                                                  \
+    {                                                                                                                  \
+        "anonymous", 0, NULL, false, "send no token"                                                                   \
+    }
+#define OPT_CONFIRMED                                                                                                  \
+    {                                                                                                                  \
+        "confirmed", 0, "true|false", false, "wait until PostgreSQL has stored it (default: true)"                     \
+    }
+#define OPT_MODULE_PATH                                                                                                \
+    {                                                                                                                  \
+        "module-path", 'p', "DIR", false, "where the module's .c files are (default: ./spacetimedb, else .)"           \
+    }
 
 static const Option init_options[] = {
     {"lang", 0, "LANG", false, "c (the only language of this edition)"},
@@ -31,14 +49,21 @@ static const Option publish_options[] = {
     {"break-clients", 0, NULL, false, "allow changes that disconnect clients, without asking"},
     {"build-options", 0, "OPTIONS", false, "options for the build, such as --debug"},
     {"dry-run", 0, NULL, false, "show the migration plan and stop"},
-    {"yes", 'y', "all,remote,migrate,break-clients,skip-login,delete-data", true, "answer yes to these questions (bare: all)"},
-    OPT_SERVER, OPT_ANONYMOUS, OPT_NO_CONFIG,
+    {"yes", 'y', "all,remote,migrate,break-clients,skip-login,delete-data", true,
+     "answer yes to these questions (bare: all)"},
+    OPT_SERVER,
+    OPT_ANONYMOUS,
+    OPT_NO_CONFIG,
 };
 static const Option call_options[] = {OPT_SERVER, OPT_ANONYMOUS, OPT_YES, OPT_NO_CONFIG};
 static const Option sql_options[] = {
     {"interactive", 0, NULL, false, "a prompt: statements line by line"},
     {"format", 0, "text|json", false, "how to print the answer (default: text)"},
-    OPT_CONFIRMED, OPT_SERVER, OPT_ANONYMOUS, OPT_YES, OPT_NO_CONFIG,
+    OPT_CONFIRMED,
+    OPT_SERVER,
+    OPT_ANONYMOUS,
+    OPT_YES,
+    OPT_NO_CONFIG,
 };
 static const Option logs_options[] = {
     {"follow", 'f', NULL, false, "go on with new lines as they come"},
@@ -46,7 +71,9 @@ static const Option logs_options[] = {
     {"format", 0, "text|json", false, "how to print (default: text)"},
     {"level", 'l', "LEVEL", false, "trace, debug, info, warn, error or panic, and what is more severe"},
     {"level-exact", 0, NULL, false, "that level only"},
-    OPT_SERVER, OPT_YES, OPT_NO_CONFIG,
+    OPT_SERVER,
+    OPT_YES,
+    OPT_NO_CONFIG,
 };
 static const Option list_options[] = {OPT_SERVER, OPT_YES};
 static const Option describe_options[] = {
@@ -58,7 +85,11 @@ static const Option subscribe_options[] = {
     {"num-updates", 'n', "N", false, "end after N updates"},
     {"timeout", 't', "SECONDS", false, "end after this time"},
     {"print-initial-update", 0, NULL, false, "print the rows that are there at the start"},
-    OPT_CONFIRMED, OPT_SERVER, OPT_ANONYMOUS, OPT_YES, OPT_NO_CONFIG,
+    OPT_CONFIRMED,
+    OPT_SERVER,
+    OPT_ANONYMOUS,
+    OPT_YES,
+    OPT_NO_CONFIG,
 };
 static const Option login_options[] = {
     {"server-issued-login", 0, "SERVER", false, "a new identity from this server"},
@@ -84,52 +115,173 @@ static const Option status_options[] = {{"json", 0, NULL, false, "as the server 
 
 static const Command server_commands[] = {
     {.name = "list", .args = "", .summary = "The servers that are known", .run = cmd_server_list},
-    {.name = "add", .args = "NAME --url URL", .summary = "Keep a server under a nickname", .options = add_options, .noptions = COUNT_OF(add_options), .run = cmd_server_add},
+    {.name = "add",
+     .args = "NAME --url URL",
+     .summary = "Keep a server under a nickname",
+     .options = add_options,
+     .noptions = COUNT_OF(add_options),
+     .run = cmd_server_add},
     {.name = "remove", .args = "SERVER", .summary = "Forget a server", .run = cmd_server_remove},
-    {.name = "set-default", .args = "SERVER", .summary = "Use this server when a command names none", .run = cmd_server_set_default},
-    {.name = "edit", .args = "SERVER", .summary = "Change a server's nickname or address", .options = edit_options, .noptions = COUNT_OF(edit_options), .run = cmd_server_edit},
+    {.name = "set-default",
+     .args = "SERVER",
+     .summary = "Use this server when a command names none",
+     .run = cmd_server_set_default},
+    {.name = "edit",
+     .args = "SERVER",
+     .summary = "Change a server's nickname or address",
+     .options = edit_options,
+     .noptions = COUNT_OF(edit_options),
+     .run = cmd_server_edit},
     {.name = "ping", .args = "[SERVER]", .summary = "Does it answer?", .run = cmd_server_ping},
-    {.name = "fingerprint", .args = "SERVER", .summary = "Compare and keep the server's public key", .options = fingerprint_options, .noptions = COUNT_OF(fingerprint_options), .run = cmd_server_fingerprint},
-    {.name = "status", .args = "[SERVER]", .summary = "Its databases, and how far each one is stored", .options = status_options, .noptions = COUNT_OF(status_options), .run = cmd_server_status},
+    {.name = "fingerprint",
+     .args = "SERVER",
+     .summary = "Compare and keep the server's public key",
+     .options = fingerprint_options,
+     .noptions = COUNT_OF(fingerprint_options),
+     .run = cmd_server_fingerprint},
+    {.name = "status",
+     .args = "[SERVER]",
+     .summary = "Its databases, and how far each one is stored",
+     .options = status_options,
+     .noptions = COUNT_OF(status_options),
+     .run = cmd_server_status},
 };
 
 const Command cli_commands[] = {
-    {.name = "init", .args = "NAME", .group = "Develop", .summary = "Make a new project with a module in C", .options = init_options, .noptions = COUNT_OF(init_options),
-     .details = "Examples:\n  spacetime init hello\n  spacetime init --lang c --project-path /tmp/x hello\n", .run = cmd_init},
-    {.name = "build", .args = "", .group = "Develop", .summary = "Compile a module", .options = build_options, .noptions = COUNT_OF(build_options),
-     .details = "Compiles every .c file of the module's directory with $CC, gcc or clang into build/NAME.so beside them.\n"
-                "SPACETIME_SDK names the directory of spacetimedb.h when it is not found.\n", .run = cmd_build},
-    {.name = "publish", .args = "[NAME|IDENTITY]", .group = "Develop", .summary = "Build a module and make or update its database", .options = publish_options, .noptions = COUNT_OF(publish_options),
-     .details = "Before an update the plan is shown: every step, and what breaks clients. A publish is all or nothing.\n\n"
-                "Examples:\n  spacetime publish hello\n  spacetime publish --dry-run hello\n  spacetime publish -p plugins/chat chat\n"
-                "  spacetime publish --delete-data=on-conflict --yes hello\n", .run = cmd_publish},
-    {.name = "call", .args = "[DATABASE] FUNCTION [ARGUMENTS]...", .group = "Develop", .summary = "Call a reducer", .options = call_options, .noptions = COUNT_OF(call_options),
-     .details = "Each argument is JSON; text needs no quotes, an identity is its hex digits, an enum the variant's name.\n\n"
-                "Examples:\n  spacetime call hello add Ada\n  spacetime call hello move '{\"x\": 1.5, \"y\": 2.0}' -- -5\n", .run = cmd_call},
-    {.name = "sql", .args = "[DATABASE] QUERY", .group = "Develop", .summary = "Run an SQL statement", .options = sql_options, .noptions = COUNT_OF(sql_options),
-     .details = "Examples:\n  spacetime sql hello 'SELECT * FROM person'\n  spacetime sql --format json hello 'SELECT * FROM person'\n"
-                "  spacetime sql --interactive hello\n", .run = cmd_sql},
-    {.name = "subscribe", .args = "[DATABASE] QUERY...", .group = "Develop", .summary = "Print changes as they happen", .options = subscribe_options, .noptions = COUNT_OF(subscribe_options),
+    {.name = "init",
+     .args = "NAME",
+     .group = "Develop",
+     .summary = "Make a new project with a module in C",
+     .options = init_options,
+     .noptions = COUNT_OF(init_options),
+     .details = "Examples:\n  spacetime init hello\n  spacetime init --lang c --project-path /tmp/x hello\n",
+     .run = cmd_init},
+    {.name = "build",
+     .args = "",
+     .group = "Develop",
+     .summary = "Compile a module",
+     .options = build_options,
+     .noptions = COUNT_OF(build_options),
+     .details =
+         "Compiles every .c file of the module's directory with $CC, gcc or clang into build/NAME.so beside them.\n"
+         "SPACETIME_SDK names the directory of spacetimedb.h when it is not found.\n",
+     .run = cmd_build},
+    {.name = "publish",
+     .args = "[NAME|IDENTITY]",
+     .group = "Develop",
+     .summary = "Build a module and make or update its database",
+     .options = publish_options,
+     .noptions = COUNT_OF(publish_options),
+     .details =
+         "Before an update the plan is shown: every step, and what breaks clients. A publish is all or nothing.\n\n"
+         "Examples:\n  spacetime publish hello\n  spacetime publish --dry-run hello\n  spacetime publish -p "
+         "plugins/chat chat\n"
+         "  spacetime publish --delete-data=on-conflict --yes hello\n",
+     .run = cmd_publish},
+    {.name = "call",
+     .args = "[DATABASE] FUNCTION [ARGUMENTS]...",
+     .group = "Develop",
+     .summary = "Call a reducer",
+     .options = call_options,
+     .noptions = COUNT_OF(call_options),
+     .details =
+         "Each argument is JSON; text needs no quotes, an identity is its hex digits, an enum the variant's name.\n\n"
+         "Examples:\n  spacetime call hello add Ada\n  spacetime call hello move '{\"x\": 1.5, \"y\": 2.0}' -- -5\n",
+     .run = cmd_call},
+    {.name = "sql",
+     .args = "[DATABASE] QUERY",
+     .group = "Develop",
+     .summary = "Run an SQL statement",
+     .options = sql_options,
+     .noptions = COUNT_OF(sql_options),
+     .details = "Examples:\n  spacetime sql hello 'SELECT * FROM person'\n  spacetime sql --format json hello 'SELECT "
+                "* FROM person'\n"
+                "  spacetime sql --interactive hello\n",
+     .run = cmd_sql},
+    {.name = "subscribe",
+     .args = "[DATABASE] QUERY...",
+     .group = "Develop",
+     .summary = "Print changes as they happen",
+     .options = subscribe_options,
+     .noptions = COUNT_OF(subscribe_options),
      .details = "One JSON object a line: {\"table\":{\"deletes\":[...],\"inserts\":[...]}}.\n\n"
-                "Example:\n  spacetime subscribe hello 'SELECT * FROM person' --print-initial-update\n", .run = cmd_subscribe},
-    {.name = "describe", .args = "[DATABASE] [table|reducer NAME]", .group = "Develop", .summary = "Tables and functions of a database", .options = describe_options, .noptions = COUNT_OF(describe_options), .run = cmd_describe},
-    {.name = "start", .args = "[HOST OPTIONS]...", .group = "Operate", .summary = "Run a host on this machine", .raw = true,
+                "Example:\n  spacetime subscribe hello 'SELECT * FROM person' --print-initial-update\n",
+     .run = cmd_subscribe},
+    {.name = "describe",
+     .args = "[DATABASE] [table|reducer NAME]",
+     .group = "Develop",
+     .summary = "Tables and functions of a database",
+     .options = describe_options,
+     .noptions = COUNT_OF(describe_options),
+     .run = cmd_describe},
+    {.name = "start",
+     .args = "[HOST OPTIONS]...",
+     .group = "Operate",
+     .summary = "Run a host on this machine",
+     .raw = true,
      .details = "Runs spacetimedb-host with these options before yours; see `spacetimedb-host --help`:\n"
                 "  --data-dir      ~/.local/share/spacetime/data, or /var/lib/spacetimedb for root\n"
                 "  --listen-addr   `listen_addr` of cli.toml, or 127.0.0.1:3000\n"
                 "  --key-dir       the directory of cli.toml\n\n"
                 "Examples:\n  spacetime start\n  spacetime start --listen-addr 127.0.0.1:4000 --data-dir /tmp/st\n"
-                "  spacetime start --pg 'host=/run/postgresql dbname=games'\n", .run = cmd_start},
-    {.name = "logs", .args = "[DATABASE]", .group = "Operate", .summary = "A database's log", .options = logs_options, .noptions = COUNT_OF(logs_options),
-     .details = "Levels are sorted out here, not by the server: `-n 10 -l error` shows the errors among the last 10 lines.\n", .run = cmd_logs},
-    {.name = "list", .args = "", .group = "Operate", .summary = "Your databases", .options = list_options, .noptions = COUNT_OF(list_options), .run = cmd_list},
-    {.name = "rename", .args = "IDENTITY --to NAME", .group = "Operate", .summary = "Give a database another name", .options = rename_options, .noptions = COUNT_OF(rename_options), .run = cmd_rename},
-    {.name = "delete", .args = "[DATABASE]", .group = "Operate", .summary = "Delete a database and its data", .options = delete_options, .noptions = COUNT_OF(delete_options), .run = cmd_delete},
-    {.name = "server", .args = "COMMAND", .group = "Operate", .summary = "The servers that commands talk to", .subs = server_commands, .nsubs = COUNT_OF(server_commands)},
-    {.name = "login", .args = "[show]", .group = "Account", .summary = "Get an identity, or show yours", .options = login_options, .noptions = COUNT_OF(login_options),
-     .details = "Plain `login` asks the default server for a new identity.\n", .run = cmd_login},
-    {.name = "logout", .args = "", .group = "Account", .summary = "Forget the token", .options = logout_options, .noptions = COUNT_OF(logout_options), .run = cmd_logout},
-    {.name = "version", .args = "[list|upgrade]", .group = "Account", .summary = "The version of this program", .run = cmd_version},
+                "  spacetime start --pg 'host=/run/postgresql dbname=games'\n",
+     .run = cmd_start},
+    {.name = "logs",
+     .args = "[DATABASE]",
+     .group = "Operate",
+     .summary = "A database's log",
+     .options = logs_options,
+     .noptions = COUNT_OF(logs_options),
+     .details =
+         "Levels are sorted out here, not by the server: `-n 10 -l error` shows the errors among the last 10 lines.\n",
+     .run = cmd_logs},
+    {.name = "list",
+     .args = "",
+     .group = "Operate",
+     .summary = "Your databases",
+     .options = list_options,
+     .noptions = COUNT_OF(list_options),
+     .run = cmd_list},
+    {.name = "rename",
+     .args = "IDENTITY --to NAME",
+     .group = "Operate",
+     .summary = "Give a database another name",
+     .options = rename_options,
+     .noptions = COUNT_OF(rename_options),
+     .run = cmd_rename},
+    {.name = "delete",
+     .args = "[DATABASE]",
+     .group = "Operate",
+     .summary = "Delete a database and its data",
+     .options = delete_options,
+     .noptions = COUNT_OF(delete_options),
+     .run = cmd_delete},
+    {.name = "server",
+     .args = "COMMAND",
+     .group = "Operate",
+     .summary = "The servers that commands talk to",
+     .subs = server_commands,
+     .nsubs = COUNT_OF(server_commands)},
+    {.name = "login",
+     .args = "[show]",
+     .group = "Account",
+     .summary = "Get an identity, or show yours",
+     .options = login_options,
+     .noptions = COUNT_OF(login_options),
+     .details = "Plain `login` asks the default server for a new identity.\n",
+     .run = cmd_login},
+    {.name = "logout",
+     .args = "",
+     .group = "Account",
+     .summary = "Forget the token",
+     .options = logout_options,
+     .noptions = COUNT_OF(logout_options),
+     .run = cmd_logout},
+    {.name = "version",
+     .args = "[list|upgrade]",
+     .group = "Account",
+     .summary = "The version of this program",
+     .run = cmd_version},
 };
 const size_t cli_ncommands = COUNT_OF(cli_commands);
 
@@ -170,8 +322,8 @@ _Noreturn void cli_usage(const Args *a, const char *fmt, ...)
     fputs("error: ", stderr);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "\n\nUsage: spacetime %s%s%s%s\n\nFor more information, try '--help'.\n", a->path, a->command->noptions ? " [OPTIONS]" : "",
-            a->command->args[0] ? " " : "", a->command->args);
+    fprintf(stderr, "\n\nUsage: spacetime %s%s%s%s\n\nFor more information, try '--help'.\n", a->path,
+            a->command->noptions ? " [OPTIONS]" : "", a->command->args[0] ? " " : "", a->command->args);
     exit(2);
 }
 
@@ -213,8 +365,11 @@ static const Command *find(const Command *list, size_t n, const char *word, cons
             return &list[i];
         names[i] = list[i].name;
     }
-    static const struct { const char *name, *advice; } elsewhere[] = {
-        {"generate", "client bindings are made by the official SpacetimeDB tool: `spacetime generate` there reads a host of this edition"},
+    static const struct {
+        const char *name, *advice;
+    } elsewhere[] = {
+        {"generate", "client bindings are made by the official SpacetimeDB tool: `spacetime generate` there reads a "
+                     "host of this edition"},
         {"dev", "use `spacetime publish` after a change"},
         {"mcp", "POST to /v1/database/NAME/sql instead"},
         {"lock", "databases of this edition cannot be locked"},
@@ -251,7 +406,8 @@ static int print_help(const Command *command, const char *path, bool full)
 static int print_version(const Cli *c, bool full)
 {
     if (full)
-        printf("spacetime Path: %s/spacetime\nCommit: \nspacetimedb tool version %s; spacetime-pg edition\n", c->self_dir, SPACETIME_VERSION);
+        printf("spacetime Path: %s/spacetime\nCommit: \nspacetimedb tool version %s; spacetime-pg edition\n",
+               c->self_dir, SPACETIME_VERSION);
     else
         printf("spacetime %s\n", SPACETIME_VERSION);
     return 0;
@@ -273,16 +429,20 @@ static int run(Cli *c, int argc, char **argv)
     int k = 1;
     for (; k < argc && argv[k][0] == '-'; k++) {
         const char *o = argv[k];
-        const char **slot = strncmp(o, "--root-dir", 10) == 0 ? &c->root_dir : strncmp(o, "--config-path", 13) == 0 ? &c->config_path : NULL;
+        const char **slot = strncmp(o, "--root-dir", 10) == 0      ? &c->root_dir
+                            : strncmp(o, "--config-path", 13) == 0 ? &c->config_path
+                                                                   : NULL;
         if (strcmp(o, "-h") == 0 || strcmp(o, "--help") == 0)
             return print_help(NULL, "", true);
         if (strcmp(o, "-V") == 0 || strcmp(o, "--version") == 0)
             return print_version(c, o[1] == '-');
         if (!slot)
-            usage_error(cli_text(c, "unexpected argument '%s' found", o), "[--root-dir DIR] [--config-path FILE] COMMAND ...");
+            usage_error(cli_text(c, "unexpected argument '%s' found", o),
+                        "[--root-dir DIR] [--config-path FILE] COMMAND ...");
         const char *eq = strchr(o, '=');
         if (!eq && k + 1 == argc)
-            usage_error(cli_text(c, "a value is required for '%s'", o), "[--root-dir DIR] [--config-path FILE] COMMAND ...");
+            usage_error(cli_text(c, "a value is required for '%s'", o),
+                        "[--root-dir DIR] [--config-path FILE] COMMAND ...");
         *slot = eq ? eq + 1 : argv[++k];
     }
     if (k == argc) {

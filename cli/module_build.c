@@ -68,7 +68,8 @@ static const char *find_name(Cli *c, size_t n, const char *const *sources, const
         fclose(f);
     }
     if (!name)
-        cli_fail("no .c file of the %zu in %s says ST_MODULE(name, \"1.0.0\"); one must, at the beginning of a line", n, dir);
+        cli_fail("no .c file of the %zu in %s says ST_MODULE(name, \"1.0.0\"); one must, at the beginning of a line", n,
+                 dir);
     return name;
 }
 
@@ -171,7 +172,9 @@ const char *module_build(Cli *c, const char *dir, bool debug)
         nsources = find_sources(c, where, sources);
     }
     if (nsources == 0)
-        cli_fail("there is no .c file in %s or %s/src: is it the directory of a module? Name it with --module-path, or make one with `spacetime init NAME`", dir, dir);
+        cli_fail("there is no .c file in %s or %s/src: is it the directory of a module? Name it with --module-path, or "
+                 "make one with `spacetime init NAME`",
+                 dir, dir);
     const char *name = find_name(c, nsources, sources, where), *cc = find_compiler(), *sdk = find_sdk(c);
     const char *out_dir = cli_text(c, "%s/build", dir), *out = cli_text(c, "%s/%s.so", out_dir, name);
     if (mkdir(out_dir, 0777) != 0 && errno != EEXIST)

@@ -16,7 +16,7 @@ struct Project {
     const char *dir;
     size_t nfiles;
     const char *files[2];
-    size_t n;                /* those with a database */
+    size_t n; /* those with a database */
     ProjectTarget targets[64];
     ProjectTarget root;
 };

@@ -3,9 +3,25 @@
 
 #include <stdio.h>
 
-static Status read_type(const Type **ret, const Js *v, const Js *types, int depth, Arena *a, Error *err);
+/* The typespace, and what its slots are called. */
+typedef struct Types {
+    const Js *list;
+    const Js *names; /* the section Types, or NULL: types are written out */
+} Types;
 
-static Status read_fields(const Js *list, const char *kind, const Js *types, int depth, Arena *a, uint32_t *ret_n, const Field **ret, Error *err)
+static Status read_type(const Type **ret, const Js *v, const Types *types, int depth, Arena *a, Error *err);
+
+static Str name_of_slot(const Types *types, int64_t slot)
+{
+    for (const Js *n = js_is(types->names, JS_ARRAY) ? types->names->first : NULL; n; n = n->next) {
+        if (js_int(js_get(n, "ty"), -1) == slot)
+            return js_str(js_get(js_get(n, "source_name"), "source_name"));
+    }
+    return (Str){"", 0};
+}
+
+static Status read_fields(const Js *list, const char *kind, const Types *types, int depth, Arena *a, uint32_t *ret_n,
+                          const Field **ret, Error *err)
 {
     if (!js_is(list, JS_ARRAY) || list->n > TYPE_FIELDS_MAX)
         return FAIL(err, S_INVALID, "schema: %s without a list of at most %d parts", kind, TYPE_FIELDS_MAX);
@@ -21,12 +37,16 @@ static Status read_fields(const Js *list, const char *kind, const Js *types, int
     return S_OK;
 }
 
-static Status read_type(const Type **ret, const Js *v, const Js *types, int depth, Arena *a, Error *err)
+static Status read_type(const Type **ret, const Js *v, const Types *types, int depth, Arena *a, Error *err)
 {
-    static const struct { const char *name; TypeKind kind; } scalars[] = {
-        {"Bool", TYPE_BOOL}, {"I8", TYPE_I8}, {"U8", TYPE_U8}, {"I16", TYPE_I16}, {"U16", TYPE_U16}, {"I32", TYPE_I32}, {"U32", TYPE_U32},
-        {"I64", TYPE_I64}, {"U64", TYPE_U64}, {"I128", TYPE_I128}, {"U128", TYPE_U128}, {"I256", TYPE_I256}, {"U256", TYPE_U256},
-        {"F32", TYPE_F32}, {"F64", TYPE_F64}, {"String", TYPE_STRING},
+    static const struct {
+        const char *name;
+        TypeKind kind;
+    } scalars[] = {
+        {"Bool", TYPE_BOOL}, {"I8", TYPE_I8},     {"U8", TYPE_U8},     {"I16", TYPE_I16},
+        {"U16", TYPE_U16},   {"I32", TYPE_I32},   {"U32", TYPE_U32},   {"I64", TYPE_I64},
+        {"U64", TYPE_U64},   {"I128", TYPE_I128}, {"U128", TYPE_U128}, {"I256", TYPE_I256},
+        {"U256", TYPE_U256}, {"F32", TYPE_F32},   {"F64", TYPE_F64},   {"String", TYPE_STRING},
     };
     if (depth > TYPE_DEPTH_MAX)
         return FAIL(err, S_INVALID, "schema: types nested deeper than %d", TYPE_DEPTH_MAX);
@@ -42,10 +62,17 @@ static Status read_type(const Type **ret, const Js *v, const Js *types, int dept
         }
     }
     if (str_is(body->key, "Ref")) {
-        const Js *target = js_at(types, (size_t)js_int(body, INT64_MAX));
+        const Js *target = js_at(types->list, (size_t)js_int(body, INT64_MAX));
         if (!target)
             return FAIL(err, S_INVALID, "schema: a reference to type %.*s, which is not there", STR_FMT(body->text));
-        return read_type(ret, target, types, depth + 1, a, err);
+        TRY(read_type(ret, target, types, depth + 1, a, err));
+        Str name = name_of_slot(types, js_int(body, -1));
+        if (name.len) {
+            Type *named = arena_copy(a, *ret, sizeof **ret);
+            named->name = name;
+            *ret = named;
+        }
+        return S_OK;
     }
     if (str_is(body->key, "Array")) {
         const Type *elem;
@@ -67,16 +94,21 @@ static Status read_type(const Type **ret, const Js *v, const Js *types, int dept
 
 Status type_from_json(const Type **ret, const Js *v, const Js *types, Arena *a, Error *err)
 {
-    return read_type(ret, v, types, 0, a, err);
+    return read_type(ret, v, &(Types){.list = types}, 0, a, err);
 }
 
-Status product_from_json(const Type **ret, const Js *v, const Js *types, Arena *a, Error *err)
+static Status read_product(const Type **ret, const Js *v, const Types *types, Arena *a, Error *err)
 {
     uint32_t n;
     const Field *fields;
     TRY(read_fields(js_get(v, "elements"), "a product", types, 0, a, &n, &fields, err));
     *ret = type_product(a, n, fields);
     return type_check_limits(*ret, err);
+}
+
+Status product_from_json(const Type **ret, const Js *v, const Js *types, Arena *a, Error *err)
+{
+    return read_product(ret, v, &(Types){.list = types}, a, err);
 }
 
 static const Js *section(const Js *root, const char *name)
@@ -102,15 +134,17 @@ static const char *canonical(const Js *root, const char *kind, Str source, Arena
     return arena_str(a, source).ptr;
 }
 
-static Status read_functions(const Js *root, const char *what, SchemaFunction **ret, size_t *ret_n, Arena *a, Error *err)
+static Status read_functions(const Js *root, const Types *types, const char *what, SchemaFunction **ret, size_t *ret_n,
+                             Arena *a, Error *err)
 {
-    const Js *types = js_get(section(root, "Typespace"), "types"), *list = section(root, what);
+    const Js *list = section(root, what);
     SchemaFunction *out = ARENA_ARRAY(a, SchemaFunction, length_of(list) + 1);
     size_t n = 0;
     for (const Js *f = first_of(list); f; f = f->next, n++) {
         Str name = js_str(js_get(f, "source_name"));
-        out[n] = (SchemaFunction){.source_name = arena_str(a, name).ptr, .name = canonical(root, "Function", name, a), .json = f};
-        TRY(product_from_json(&out[n].params, js_get(f, "params"), types, a, err));
+        out[n] = (SchemaFunction){
+            .source_name = arena_str(a, name).ptr, .name = canonical(root, "Function", name, a), .json = f};
+        TRY(read_product(&out[n].params, js_get(f, "params"), types, a, err));
         out[n].is_private = js_get(js_get(f, "visibility"), "Private") != NULL;
         for (const Js *l = first_of(section(root, "LifeCycleReducers")); l; l = l->next) {
             const Js *spec = js_get(l, "lifecycle_spec");
@@ -123,29 +157,43 @@ static Status read_functions(const Js *root, const char *what, SchemaFunction **
     return S_OK;
 }
 
-Status schema_read(Schema *ret, Str json, Arena *a, Error *err)
+Status schema_read(Schema *ret, Str json, bool named, Arena *a, Error *err)
 {
     Schema s = {0};
     TRY(js_parse(&s.json, json, false, a, err));
     if (!js_is(js_get(s.json, "sections"), JS_ARRAY))
         return FAIL(err, S_INVALID, "schema: expected {\"sections\":[...]}");
-    const Js *types = js_get(section(s.json, "Typespace"), "types"), *list = section(s.json, "Tables");
+    const Js *list = section(s.json, "Tables"), *names = section(s.json, "Types");
+    Types types = {.list = js_get(section(s.json, "Typespace"), "types"), .names = named ? names : NULL};
     s.tables = ARENA_ARRAY(a, SchemaTable, length_of(list) + 1);
     for (const Js *t = first_of(list); t; t = t->next) {
         SchemaTable *out = &s.tables[s.ntables++];
         Str name = js_str(js_get(t, "source_name"));
-        *out = (SchemaTable){.source_name = arena_str(a, name).ptr, .name = canonical(s.json, "Table", name, a), .json = t};
-        const Js *row = js_at(types, (size_t)js_int(js_get(t, "product_type_ref"), INT64_MAX));
+        *out = (SchemaTable){
+            .source_name = arena_str(a, name).ptr, .name = canonical(s.json, "Table", name, a), .json = t};
+        const Js *row = js_at(types.list, (size_t)js_int(js_get(t, "product_type_ref"), INT64_MAX));
         if (!row)
             return FAIL(err, S_INVALID, "schema: table `%s` has no row type", out->name);
-        TRY(type_from_json(&out->row, row, types, a, err));
+        TRY(read_type(&out->row, row, &types, 0, a, err));
         const Js *pk = js_at(js_get(t, "primary_key"), 0);
         out->pk = (int32_t)js_int(pk, -1);
         out->is_public = js_get(js_get(t, "table_access"), "Public") != NULL;
         out->is_event = js_is(js_get(t, "is_event"), JS_BOOL) && js_get(t, "is_event")->truth;
     }
-    TRY(read_functions(s.json, "Reducers", &s.reducers, &s.nreducers, a, err));
-    TRY(read_functions(s.json, "Procedures", &s.procedures, &s.nprocedures, a, err));
+    TRY(read_functions(s.json, &types, "Reducers", &s.reducers, &s.nreducers, a, err));
+    TRY(read_functions(s.json, &types, "Procedures", &s.procedures, &s.nprocedures, a, err));
+    s.types = ARENA_ARRAY(a, SchemaType, length_of(names) + 1);
+    for (const Js *n = first_of(names); n; n = n->next) {
+        const Js *body = js_at(types.list, (size_t)js_int(js_get(n, "ty"), INT64_MAX));
+        bool is_row = false;
+        for (const Js *t = first_of(list); t; t = t->next)
+            is_row |= js_int(js_get(t, "product_type_ref"), -1) == js_int(js_get(n, "ty"), -2);
+        if (!body || is_row)
+            continue;
+        SchemaType *out = &s.types[s.ntypes++];
+        out->name = arena_str(a, js_str(js_get(js_get(n, "source_name"), "source_name"))).ptr;
+        TRY(read_type(&out->type, body, &types, 0, a, err));
+    }
     *ret = s;
     return S_OK;
 }

@@ -9,25 +9,31 @@ typedef struct SchemaTable {
     const char *name, *source_name;
     const Type *row;
     bool is_public, is_event;
-    int32_t pk;                  /* column, or -1 */
+    int32_t pk; /* column, or -1 */
     const Js *json;
 } SchemaTable;
 typedef struct SchemaFunction {
     const char *name, *source_name;
     const Type *params;
     bool is_private;
-    const char *lifecycle;       /* "Init", "OnConnect", "OnDisconnect", or NULL */
+    const char *lifecycle; /* "Init", "OnConnect", "OnDisconnect", or NULL */
     const Js *json;
 } SchemaFunction;
+typedef struct SchemaType { /* an author's struct, enum or sum; the row types of tables are not among them */
+    const char *name;
+    const Type *type;
+} SchemaType;
 typedef struct Schema {
     const Js *json;
-    size_t ntables, nreducers, nprocedures;
+    size_t ntypes, ntables, nreducers, nprocedures;
+    SchemaType *types;
     SchemaTable *tables;
     SchemaFunction *reducers, *procedures;
 } Schema;
 
-MUST_CHECK Status schema_read(Schema *ret, Str json, Arena *a, Error *err);
-const SchemaTable *schema_table(const Schema *s, Str name);         /* canonical or source name; NULL */
+/* `named`: types that have a name carry it (for lists); else they show their structure (for error messages). */
+MUST_CHECK Status schema_read(Schema *ret, Str json, bool named, Arena *a, Error *err);
+const SchemaTable *schema_table(const Schema *s, Str name); /* canonical or source name; NULL */
 const SchemaFunction *schema_reducer(const Schema *s, const char *name);
 /* AlgebraicType as JSON -> Type. `types`: the typespace for {"Ref":n}, or NULL. */
 MUST_CHECK Status type_from_json(const Type **ret, const Js *v, const Js *types, Arena *a, Error *err);

@@ -7,7 +7,8 @@ typedef enum SocketEvent { SOCKET_MESSAGE, SOCKET_CLOSED, SOCKET_TIMEOUT } Socke
 /* GET url (http or https) with an upgrade to `protocol`; fails the command when the host refuses. */
 Socket *socket_open(Cli *c, const char *url, const char *token, const char *protocol);
 void socket_send(Socket *s, Bytes message);
-/* The next binary message, until `deadline_ns` of clock_monotonic_ns (0: none). The message stays valid until the next call. */
+/* The next binary message, until `deadline_ns` of clock_monotonic_ns (0: none). The message stays valid until the next
+ * call. */
 SocketEvent socket_next(Socket *s, Bytes *ret, uint64_t deadline_ns);
 const char *socket_reason(const Socket *s); /* why it was closed, "" when nothing was said */
 void socket_close(Socket *s);

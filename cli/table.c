@@ -45,8 +45,9 @@ size_t text_width(Str s)
             c = c << 6 | (s.ptr[i + k] & 0x3f);
         i += n;
         bool combining = (c >= 0x300 && c < 0x370) || (c >= 0xfe00 && c < 0xfe10) || c == 0x200d;
-        bool wide = (c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xac00 && c < 0xd7a4) || (c >= 0xf900 && c < 0xfb00) ||
-                    (c >= 0xfe30 && c < 0xfe70) || (c >= 0xff00 && c < 0xff61) || (c >= 0x1f300 && c < 0x1fb00) || (c >= 0x20000 && c < 0x3fffe);
+        bool wide = (c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xac00 && c < 0xd7a4) ||
+                    (c >= 0xf900 && c < 0xfb00) || (c >= 0xfe30 && c < 0xfe70) || (c >= 0xff00 && c < 0xff61) ||
+                    (c >= 0x1f300 && c < 0x1fb00) || (c >= 0x20000 && c < 0x3fffe);
         w += combining ? 0 : wide ? 2 : 1;
     }
     return w;
@@ -71,7 +72,8 @@ static void print(Buf *out, const TextTable *t, const char *separator, bool rule
         size_t col = i % t->ncols;
         int pad = (int)(widths[col] - text_width(t->cells[i]));
         bool to_right = right >= 0 && (size_t)right == col;
-        buf_printf(out, "%s %*s%.*s%*s ", col ? separator : "", to_right ? pad : 0, "", STR_FMT(t->cells[i]), to_right ? 0 : pad, "");
+        buf_printf(out, "%s %*s%.*s%*s ", col ? separator : "", to_right ? pad : 0, "", STR_FMT(t->cells[i]),
+                   to_right ? 0 : pad, "");
         if (col + 1 < t->ncols)
             continue;
         buf_put_text(out, "\n");

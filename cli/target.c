@@ -16,7 +16,8 @@ static const char *server_choice(Cli *c, const Args *a, const char *from_project
         return env;
     const char *chosen = config_get(c, "default_server");
     if (!chosen)
-        cli_fail("there is no default server; choose one with `spacetime server set-default NAME` or name it with --server");
+        cli_fail(
+            "there is no default server; choose one with `spacetime server set-default NAME` or name it with --server");
     return chosen;
 }
 
@@ -41,8 +42,10 @@ static void resolve(Cli *c, Target *t)
             names[n++] = g->servers[i].nickname;
     }
     const char *near = suggest(t->server, names, n);
-    cli_fail("No such saved server configuration: %s\n%s%s%s\nSave it with `spacetime server add %s --url http://HOST:PORT`, or give the URL itself.",
-             t->server, near ? "\nA server with a similar name exists: `" : "", near ? near : "", near ? "`\n" : "", t->server);
+    cli_fail("No such saved server configuration: %s\n%s%s%s\nSave it with `spacetime server add %s --url "
+             "http://HOST:PORT`, or give the URL itself.",
+             t->server, near ? "\nA server with a similar name exists: `" : "", near ? near : "", near ? "`\n" : "",
+             t->server);
 }
 
 Target target_server(Cli *c, const Args *a, const Project *p)
@@ -55,7 +58,8 @@ Target target_server(Cli *c, const Args *a, const Project *p)
 static _Noreturn void required(const Args *a, const char *what)
 {
     fflush(stdout);
-    fprintf(stderr, "Error: the following required arguments were not provided:\n  %s\n\nUsage: spacetime %s %s\n", what, a->path, a->command->args);
+    fprintf(stderr, "Error: the following required arguments were not provided:\n  %s\n\nUsage: spacetime %s %s\n",
+            what, a->path, a->command->args);
     exit(1);
 }
 
@@ -111,7 +115,8 @@ Target target_then(Cli *c, const Args *a, int need, const char *what)
             buf_printf(&list, "%s`%s`", i ? ", " : "", p->targets[i].database);
         if (a->n == 0)
             required(a, "<database>");
-        cli_fail("`%s` is no database of %s, which has %s.\nName one of these first, or use --no-config to reach a database outside the project.",
+        cli_fail("`%s` is no database of %s, which has %s.\nName one of these first, or use --no-config to reach a "
+                 "database outside the project.",
                  a->v[0], p->files[0], buf_cstr(&list));
     }
     if (a->n - 1 < need)
@@ -132,14 +137,17 @@ const char *target_identity(Cli *c, Target *t)
     Error err = {0};
     if (database_name_check(str_of(t->database), &err) != S_OK)
         cli_fail("`%s` is no database: %s", t->database, err.text);
-    HttpRequest r = {.url = cli_text(c, "%s/v1/database/%s/identity", t->url, url_encode(c, t->database)), .timeout_ms = 30000};
+    HttpRequest r = {.url = cli_text(c, "%s/v1/database/%s/identity", t->url, url_encode(c, t->database)),
+                     .timeout_ms = 30000};
     HttpResponse answer = http_send(c, &r);
     if (answer.status == 404)
-        cli_fail("failed to find database `%s`.\n\nYour databases on %s are listed by `spacetime list`; make this one with `spacetime publish %s`.",
+        cli_fail("failed to find database `%s`.\n\nYour databases on %s are listed by `spacetime list`; make this one "
+                 "with `spacetime publish %s`.",
                  t->database, t->url, t->database);
     http_expect_ok(c, &r, &answer);
     if (!identity_from_hex(id, answer.body))
-        cli_fail("%s did not answer with an identity, but with `%.*s`: is it a SpacetimeDB host?", t->url, (int)MIN(answer.body.len, 100), answer.body.ptr);
+        cli_fail("%s did not answer with an identity, but with `%.*s`: is it a SpacetimeDB host?", t->url,
+                 (int)MIN(answer.body.len, 100), answer.body.ptr);
     identity_to_hex(hex, id);
     return t->identity = cli_text(c, "%s", hex);
 }
@@ -152,8 +160,12 @@ static bool base64url(Buf *out, Str s)
     int n = 0;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        int v = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-              : c == '-' || c == '+' ? 62 : c == '_' || c == '/' ? 63 : -1;
+        int v = c >= 'A' && c <= 'Z'   ? c - 'A'
+                : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                : c >= '0' && c <= '9' ? c - '0' + 52
+                : c == '-' || c == '+' ? 62
+                : c == '_' || c == '/' ? 63
+                                       : -1;
         if (c == '=')
             break;
         if (v < 0)
@@ -177,7 +189,8 @@ const char *token_identity(Cli *c, const char *token)
     OWN(buf) Buf text = {0};
     const Js *claims;
     Error ignored;
-    if (!base64url(&text, (Str){payload + 1, (size_t)(end - payload - 1)}) || js_parse(&claims, buf_str(&text), false, &c->arena, &ignored) != S_OK)
+    if (!base64url(&text, (Str){payload + 1, (size_t)(end - payload - 1)}) ||
+        js_parse(&claims, buf_str(&text), false, &c->arena, &ignored) != S_OK)
         return NULL;
     Str issuer = js_str(js_get(claims, "iss")), subject = js_str(js_get(claims, "sub"));
     if (!issuer.len || !subject.len)
@@ -203,7 +216,8 @@ const char *login_directly(Cli *c, const char *url)
     config_save(c);
     printf("We have logged in directly to your target server.\n"
            "WARNING: This login will NOT work for any other servers.\n"
-           "Logged in with identity %.*s\n", STR_FMT(identity));
+           "Logged in with identity %.*s\n",
+           STR_FMT(identity));
     return cli_text(c, "%.*s", STR_FMT(token));
 }
 

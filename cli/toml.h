@@ -9,11 +9,11 @@
 
 typedef struct TomlLine {
     enum { TOML_OTHER, TOML_HEADER, TOML_KEY } kind;
-    Str text;        /* as it stands in the file, with its newline(s) */
-    Str key;         /* KEY: the key.  HEADER: the table's name */
-    bool array;      /* HEADER: [[...]] */
-    bool is_string;  /* KEY */
-    Str value;       /* KEY: the string, decoded; or the raw value */
+    Str text;       /* as it stands in the file, with its newline(s) */
+    Str key;        /* KEY: the key.  HEADER: the table's name */
+    bool array;     /* HEADER: [[...]] */
+    bool is_string; /* KEY */
+    Str value;      /* KEY: the string, decoded; or the raw value */
     bool removed;
 } TomlLine;
 typedef struct Toml {

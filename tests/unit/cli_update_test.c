@@ -39,10 +39,15 @@ static int setup(void **state)
 {
     Error err = {0};
     (void)state;
-    return schema_read(&schema, STR("{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":["
-                                    "{\"name\":{\"some\":\"a\"},\"algebraic_type\":{\"U8\":[]}},{\"name\":{\"some\":\"b\"},\"algebraic_type\":{\"U8\":[]}}]}}]}},"
-                                    "{\"Tables\":[{\"source_name\":\"pair\",\"product_type_ref\":0,\"primary_key\":[],\"table_access\":{\"Public\":[]}}]}]}"),
-                       &arena, &err) == S_OK ? 0 : -1;
+    return schema_read(&schema,
+                       STR("{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":["
+                           "{\"name\":{\"some\":\"a\"},\"algebraic_type\":{\"U8\":[]}},{\"name\":{\"some\":\"b\"},"
+                           "\"algebraic_type\":{\"U8\":[]}}]}}]}},"
+                           "{\"Tables\":[{\"source_name\":\"pair\",\"product_type_ref\":0,\"primary_key\":[],\"table_"
+                           "access\":{\"Public\":[]}}]}]}"),
+                       false, &arena, &err) == S_OK
+               ? 0
+               : -1;
 }
 
 TEST(an_update_is_one_line)
@@ -56,7 +61,9 @@ TEST(an_update_is_one_line)
     assert_int_equal(update_read(&kind, &out, &r, &schema, &err), S_OK);
     assert_int_equal(kind, UPDATE_ROWS);
     assert_int_equal(reader_left(&r), 0);
-    assert_string_equal(buf_cstr(&out), "{\"pair\":{\"deletes\":[{\"a\":88,\"b\":89}],\"inserts\":[{\"a\":65,\"b\":66},{\"a\":67,\"b\":68}]}}\n");
+    assert_string_equal(
+        buf_cstr(&out),
+        "{\"pair\":{\"deletes\":[{\"a\":88,\"b\":89}],\"inserts\":[{\"a\":65,\"b\":66},{\"a\":67,\"b\":68}]}}\n");
 }
 
 TEST(a_refusal_is_its_text)

@@ -62,10 +62,12 @@ static const char *log_text(const char *line, bool color)
 
 TEST(numbers_keep_their_text)
 {
-    const Js *v = json(" [18446744073709551615, -170141183460469231731687303715884105728, 1.50, {\"a\":\"\\u00e9\\ud83d\\ude00\\n\"}] ");
+    const Js *v = json(" [18446744073709551615, -170141183460469231731687303715884105728, 1.50, "
+                       "{\"a\":\"\\u00e9\\ud83d\\ude00\\n\"}] ");
     OWN(buf) Buf out = {0};
     js_compact(&out, v);
-    assert_string_equal(buf_cstr(&out), "[18446744073709551615,-170141183460469231731687303715884105728,1.50,{\"a\":\"é😀\\n\"}]");
+    assert_string_equal(buf_cstr(&out),
+                        "[18446744073709551615,-170141183460469231731687303715884105728,1.50,{\"a\":\"é😀\\n\"}]");
     assert_int_equal(js_int(js_at(v, 2), -7), -7);
     buf_reset(&out);
     js_pretty(&out, json("{\"a\":[1,2],\"b\":{},\"c\":[]}"), 0);
@@ -102,11 +104,14 @@ TEST(cells_are_those_of_the_sheet)
     assert_string_equal(cell(type("{\"String\":[]}"), "\"Ty\\\"ler\""), "\"Ty\"ler\"");
     assert_string_equal(cell(type("{\"Array\":{\"U8\":[]}}"), "\"c0ff\""), "0xc0ff");
     assert_string_equal(cell(type("{\"Array\":{\"U16\":[]}}"), "[1,2]"), "[1, 2]");
-    assert_string_equal(cell(type("{\"U256\":[]}"), "\"0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\""),
-                        "115792089237316195423570985008687907853269984665640564039457584007913129639935");
+    assert_string_equal(
+        cell(type("{\"U256\":[]}"), "\"0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\""),
+        "115792089237316195423570985008687907853269984665640564039457584007913129639935");
     assert_string_equal(cell(type("{\"I256\":[]}"), "\"-0x10\""), "-16");
-    assert_string_equal(cell(type_scalar(TYPE_IDENTITY), "[\"0xc2\"]"), "0x00000000000000000000000000000000000000000000000000000000000000c2");
-    assert_string_equal(cell(type_scalar(TYPE_CONNECTION_ID), "[340282366920938463463374607431768211455]"), "0xffffffffffffffffffffffffffffffff");
+    assert_string_equal(cell(type_scalar(TYPE_IDENTITY), "[\"0xc2\"]"),
+                        "0x00000000000000000000000000000000000000000000000000000000000000c2");
+    assert_string_equal(cell(type_scalar(TYPE_CONNECTION_ID), "[340282366920938463463374607431768211455]"),
+                        "0xffffffffffffffffffffffffffffffff");
     assert_string_equal(cell(type_scalar(TYPE_UUID), "[1]"), "\"00000000-0000-0000-0000-000000000001\"");
     assert_string_equal(cell(type_scalar(TYPE_TIMESTAMP), "[1723372800123456]"), "2024-08-11T10:40:00.123456+00:00");
     assert_string_equal(cell(type_scalar(TYPE_TIMESTAMP), "[-1]"), "1969-12-31T23:59:59.999999+00:00");
@@ -115,7 +120,8 @@ TEST(cells_are_those_of_the_sheet)
                          "{\"name\":{\"some\":\"none\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}";
     assert_string_equal(cell(type(option), "[0,true]"), "(some = true)");
     assert_string_equal(cell(type(option), "[1,[]]"), "(none = ())");
-    const char *point = "{\"Product\":{\"elements\":[{\"name\":{\"some\":\"x\"},\"algebraic_type\":{\"F64\":[]}},{\"name\":{\"none\":[]},\"algebraic_type\":{\"I8\":[]}}]}}";
+    const char *point = "{\"Product\":{\"elements\":[{\"name\":{\"some\":\"x\"},\"algebraic_type\":{\"F64\":[]}},{"
+                        "\"name\":{\"none\":[]},\"algebraic_type\":{\"I8\":[]}}]}}";
     assert_string_equal(cell(type(point), "[1.5,-2]"), "(x = 1.5, col_1 = -2)");
     assert_string_equal(cell(type(point), "[1.5]"), "[1.5]"); /* does not fit: as it came */
 }
@@ -128,7 +134,9 @@ TEST(tables_are_laid_out_like_psql)
         text_table_cell(&t, str_of(cells[i]));
     OWN(buf) Buf out = {0};
     text_table_print(&out, &t);
-    assert_string_equal(buf_cstr(&out), " id | name    | online \n----+---------+--------\n 1  | \"Tyler\" | true   \n 2  | \"世\\n\"  | false  \n");
+    assert_string_equal(
+        buf_cstr(&out),
+        " id | name    | online \n----+---------+--------\n 1  | \"Tyler\" | true   \n 2  | \"世\\n\"  | false  \n");
     TextTable none = text_table_new(&arena, 0);
     buf_reset(&out);
     text_table_print(&out, &none);
@@ -154,19 +162,22 @@ TEST(words_become_arguments)
     assert_non_null(strstr(argument(type_scalar(TYPE_U8), "256"), "argument 1, `x: u8`: `256` does not fit"));
     assert_non_null(strstr(argument(type_scalar(TYPE_U8), "abc"), "line 1, column 1: expected a value"));
     assert_string_equal(argument(type_scalar(TYPE_IDENTITY), "0xc2"), "[\"0xc2\"]");
-    assert_string_equal(argument(type_scalar(TYPE_IDENTITY), "c200000000000000000000000000000000000000000000000000000000000001"),
-                        "[\"0xc200000000000000000000000000000000000000000000000000000000000001\"]");
+    assert_string_equal(
+        argument(type_scalar(TYPE_IDENTITY), "c200000000000000000000000000000000000000000000000000000000000001"),
+        "[\"0xc200000000000000000000000000000000000000000000000000000000000001\"]");
     assert_string_equal(argument(type_scalar(TYPE_TIMESTAMP), "-5"), "[-5]");
     assert_string_equal(argument(type_scalar(TYPE_TIMESTAMP), "[5]"), "[5]");
     assert_string_equal(argument(type_scalar(TYPE_UUID), "00000000-0000-0000-0000-0000000000ff"), "[255]");
-    const Type *color = type("{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"Red\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}},"
-                             "{\"name\":{\"some\":\"Blue\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}");
+    const Type *color =
+        type("{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"Red\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}},"
+             "{\"name\":{\"some\":\"Blue\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}");
     assert_string_equal(argument(color, "Blue"), "{\"Blue\":[]}");
 }
 
 TEST(arguments_are_counted_first)
 {
-    Field fields[] = {{.name = STR("a"), .type = type_scalar(TYPE_U8)}, {.name = STR("b"), .type = type_scalar(TYPE_STRING)}};
+    Field fields[] = {{.name = STR("a"), .type = type_scalar(TYPE_U8)},
+                      {.name = STR("b"), .type = type_scalar(TYPE_STRING)}};
     const Type *params = type_product(&arena, 2, fields);
     const char *words[] = {"1", "x"};
     OWN(buf) Buf out = {0};
@@ -179,12 +190,18 @@ TEST(arguments_are_counted_first)
 
 TEST(log_lines_are_those_of_the_sheet)
 {
-    assert_string_equal(log_text("{\"level\":\"Info\",\"ts\":1723372800123456,\"filename\":\"m.c\",\"line_number\":12,\"function\":\"add\",\"message\":\"hi\"}", false),
+    assert_string_equal(log_text("{\"level\":\"Info\",\"ts\":1723372800123456,\"filename\":\"m.c\",\"line_number\":12,"
+                                 "\"function\":\"add\",\"message\":\"hi\"}",
+                                 false),
                         "2024-08-11T10:40:00.123456Z  INFO: add m.c:12: hi\n");
-    assert_string_equal(log_text("{\"level\":\"Warn\",\"ts\":1723372800123000,\"target\":\"__spacetimedb__\",\"filename\":\"__spacetimedb__\","
-                                 "\"function\":\"__spacetimedb__\",\"message\":\"new\"}", false),
+    assert_string_equal(log_text("{\"level\":\"Warn\",\"ts\":1723372800123000,\"target\":\"__spacetimedb__\","
+                                 "\"filename\":\"__spacetimedb__\","
+                                 "\"function\":\"__spacetimedb__\",\"message\":\"new\"}",
+                                 false),
                         "2024-08-11T10:40:00.123Z  WARN: new\n");
-    assert_string_equal(log_text("{\"level\":\"Panic\",\"ts\":0,\"message\":\"boom\",\"trace\":[{\"module_name\":\"m\",\"func_name\":\"f\"}]}", false),
+    assert_string_equal(log_text("{\"level\":\"Panic\",\"ts\":0,\"message\":\"boom\",\"trace\":[{\"module_name\":\"m\","
+                                 "\"func_name\":\"f\"}]}",
+                                 false),
                         "1970-01-01T00:00:00Z PANIC: boom\n    in m :: f\n");
     assert_non_null(strstr(log_text("{\"level\":\"Error\",\"ts\":0,\"message\":\"x\"}", true), "\033[31mERROR\033[0m"));
     assert_string_equal(log_text("not json", false), "not json\n");
@@ -198,12 +215,16 @@ TEST(a_schema_is_read)
 {
     Schema s;
     Error err = {0};
-    Str text = STR("{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_type\":{\"U64\":[]}}]}}]}},"
-                   "{\"Tables\":[{\"source_name\":\"Person\",\"product_type_ref\":0,\"primary_key\":[0],\"table_access\":{\"Public\":[]},\"is_event\":false}]},"
-                   "{\"Reducers\":[{\"source_name\":\"start\",\"params\":{\"elements\":[{\"name\":{\"some\":\"p\"},\"algebraic_type\":{\"Ref\":0}}]},\"visibility\":{\"Private\":[]}}]},"
-                   "{\"LifeCycleReducers\":[{\"lifecycle_spec\":{\"Init\":[]},\"function_name\":\"start\"}]},"
-                   "{\"ExplicitNames\":{\"entries\":[{\"Table\":{\"source_name\":\"Person\",\"canonical_name\":\"person\"}}]}}]}");
-    assert_int_equal(schema_read(&s, text, &arena, &err), S_OK);
+    Str text = STR(
+        "{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_"
+        "type\":{\"U64\":[]}}]}}]}},"
+        "{\"Tables\":[{\"source_name\":\"Person\",\"product_type_ref\":0,\"primary_key\":[0],\"table_access\":{"
+        "\"Public\":[]},\"is_event\":false}]},"
+        "{\"Reducers\":[{\"source_name\":\"start\",\"params\":{\"elements\":[{\"name\":{\"some\":\"p\"},\"algebraic_"
+        "type\":{\"Ref\":0}}]},\"visibility\":{\"Private\":[]}}]},"
+        "{\"LifeCycleReducers\":[{\"lifecycle_spec\":{\"Init\":[]},\"function_name\":\"start\"}]},"
+        "{\"ExplicitNames\":{\"entries\":[{\"Table\":{\"source_name\":\"Person\",\"canonical_name\":\"person\"}}]}}]}");
+    assert_int_equal(schema_read(&s, text, false, &arena, &err), S_OK);
     assert_int_equal(s.ntables, 1);
     assert_string_equal(s.tables[0].name, "person");
     assert_ptr_equal(schema_table(&s, STR("Person")), &s.tables[0]);
@@ -214,7 +235,9 @@ TEST(a_schema_is_read)
     assert_string_equal(buf_cstr(&out), "start(p: { id: u64 })");
     const Type *t;
     assert_int_equal(type_from_json(&t, json("{\"Ref\":9}"), NULL, &arena, &err), S_INVALID);
-    assert_int_equal(type_from_json(&t, json("{\"Array\":{\"Ref\":0}}"), json("[{\"Array\":{\"Ref\":0}}]"), &arena, &err), S_INVALID); /* no end */
+    assert_int_equal(
+        type_from_json(&t, json("{\"Array\":{\"Ref\":0}}"), json("[{\"Array\":{\"Ref\":0}}]"), &arena, &err),
+        S_INVALID); /* no end */
 }
 
 int main(void)
