@@ -674,8 +674,9 @@ void database_drain(Database *db)
             return;
         }
     }
+    uint64_t room_made = link->frame.tail - link->frame.published;
     ring_release(&link->frame);
-    if (bytes > link->area.sizes.bytes[RING_FRAME] / 4) /* it may wait for room; an idle worker is not woken for nothing */
+    if (room_made > link->area.sizes.bytes[RING_FRAME] / 4 || link->frame.assembling) /* it may wait for it; an idle worker sleeps on */
         bell_ring(&link->area, BELL_WORKER, false);
     if (link->frame.bad) {
         protocol_broken(db, "the frame ring");

@@ -130,7 +130,14 @@ uint32_t *since_versions_next(const SchemaImage *old, const uint32_t *old_since,
 static bool source_next(void *user, Bytes *ret)
 {
     Link *link = user;
-    return ring_read(&link->commit, ret);
+    if (ring_read(&link->commit, ret))
+        return true;
+    /* Parts of a record larger than the ring may have been gathered: the worker waits for their room. */
+    bool gathered = link->commit.tail != link->commit.published;
+    ring_release(&link->commit);
+    if (gathered)
+        bell_ring(&link->area, BELL_WORKER, false);
+    return false;
 }
 static void source_taken(void *user)
 {

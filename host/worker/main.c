@@ -141,9 +141,12 @@ static bool publish(Worker *w)
         w->bytes_pending = 0;
         w->outputs_pending = false;
     }
-    /* With commit records it is storage that wakes net, once it has counted them; frames alone, log lines and room for calls ring
-     * for net themselves (rule 10). */
-    bell_ring(&w->area, commits && done ? BELL_STORAGE : BELL_NET, true);
+    /* With commit records it is storage that wakes net, once it has counted them; frames alone, log lines, room for calls and
+     * parts that wait for room ring for net themselves (rule 10). */
+    if (commits)
+        bell_ring(&w->area, BELL_STORAGE, true);
+    if (!commits || !done)
+        bell_ring(&w->area, BELL_NET, true);
     return done;
 }
 
