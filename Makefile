@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD   ?= build
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
-WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter -Wno-format-truncation
+WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter -Wno-unknown-warning-option -Wno-format-truncation
 OPT     ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -D_GNU_SOURCE -DSPACETIME_VERSION='"$(VERSION)"' \
              -I. -I/usr/include/postgresql $(CFLAGS_EXTRA)
@@ -52,12 +52,12 @@ demo: ## the same show, then stop everything
 test: ## install what is missing, then every test
 	@packaging/install-deps.sh build run test
 	@$(MAKE) --no-print-directory all unit-bins tools
-	@BUILD=$(BUILD) tests/run.sh $(T)
+	@BUILD=$(BUILD) SANITIZED=$(SANITIZED) tests/run.sh $(T)
 
 .PHONY: unit-bins tools
 unit-bins: $(UNIT_BIN)
 unit: all unit-bins ## only the unit tests (T=name for one)
-	@BUILD=$(BUILD) tests/run.sh unit $(T)
+	@BUILD=$(BUILD) SANITIZED=$(SANITIZED) tests/run.sh unit $(T)
 
 # ---- compile ----
 $(BUILD)/obj/%.o: %.c

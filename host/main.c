@@ -118,7 +118,7 @@ static void on_progress(void *user, uint64_t id, uint64_t complete, uint64_t dur
 typedef struct Notice {
     Host *host;
     uint64_t id;
-    bool stop;
+    StoragePressure pressure;
     Error err;
 } Notice;
 
@@ -136,7 +136,7 @@ static void failure_on_loop(void *arg)
 static void on_failure(void *user, uint64_t id, const Error *err)
 {
     Notice *n = NEW(Notice);
-    *n = (Notice){user, id, false, *err};
+    *n = (Notice){.host = user, .id = id, .err = *err};
     host_post(user, failure_on_loop, n);
 }
 
@@ -145,14 +145,14 @@ static void pressure_on_loop(void *arg)
     Notice *n = arg;
     Database *db = by_id(n->host, n->id);
     if (db)
-        database_set_pressure(db, n->stop, n->err.text);
+        database_set_pressure(db, n->pressure, n->err.text);
     free(n);
 }
 
-static void on_pressure(void *user, uint64_t id, bool stop, const char *why)
+static void on_pressure(void *user, uint64_t id, StoragePressure level, const char *why)
 {
     Notice *n = NEW(Notice);
-    *n = (Notice){.host = user, .id = id, .stop = stop};
+    *n = (Notice){.host = user, .id = id, .pressure = level};
     snprintf(n->err.text, sizeof n->err.text, "%s", why ? why : "");
     host_post(user, pressure_on_loop, n);
 }
@@ -462,6 +462,8 @@ static Status run(Host *h, Error *err)
     TRY(make_data_dir(c, err));
     printf("spacetimedb-host version: %s\n", SPACETIME_VERSION);
     printf("database running in data directory %s\n", c->data_dir);
+    if (SANITIZED)
+        log_warn("this build has a sanitizer in it: workers run outside of their sandbox");
     fflush(stdout);
     const char *conninfo = c->conninfo;
     if (!conninfo[0]) {

@@ -12,6 +12,8 @@ logs=$build/tests/logs
 mkdir -p "$logs"
 passed=0 failed=0
 export BUILD=$build
+reports=/tmp/spacetimedb-worker-report # of sanitized workers: host/worker/sandbox.c
+[ -z "${SANITIZED:-}" ] || rm -f "$reports".*
 
 # run TITLE LOGNAME COMMAND...: TAP lines are counted; a program that dies without them counts as one failure.
 run() {
@@ -22,6 +24,11 @@ run() {
   status=$?
   good=$(grep -cE '^ok ' "$log")
   bad=$(grep -E '^not ok ' "$log" | grep -vc '# SKIP')
+  if [ -n "${SANITIZED:-}" ] && cat "$reports".* >>"$log" 2>/dev/null; then
+    rm -f "$reports".*
+    bad=$((bad + 1))
+    echo "not ok - a worker's sanitizer reported" >>"$log"
+  fi
   if [ "$status" != 0 ] && [ "$bad" = 0 ]; then
     bad=1
     echo "not ok - $title ended with status $status" >>"$log"

@@ -8,6 +8,9 @@
  * Thread:  everything happens before a second thread exists: Landlock holds per thread.
  * Failure: S_UNAVAILABLE with a text that names what the kernel lacks. With `allow_unsandboxed` only Landlock and
  *          seccomp may be missing; the text then goes to descriptor 2 as a warning.
+ * A sanitizer needs what the sandbox takes: terabytes of shadow (RLIMIT_DATA), /proc/self/maps, a report file, system
+ * calls of its own. A worker built with one (SANITIZED) changes its user, dies with its parent, keeps the crash
+ * handlers, and is otherwise free; the host says so when it starts.
  * Source:  landlock(7), seccomp(2), libseccomp; facts in design-rules 9, 18 to 20 and 22. */
 #ifndef HOST_WORKER_SANDBOX_H
 #define HOST_WORKER_SANDBOX_H
