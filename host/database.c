@@ -304,16 +304,15 @@ void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot
     }
 }
 
+static void feed_starved(Database *db);
+
 void database_flush_calls(Database *db)
 {
     if (!db->calls_unpublished || !db->link)
         return;
     db->calls_unpublished = !ring_publish(&db->link->call);
     bell_ring(&db->link->area, BELL_WORKER, false);
-    if (db->starved && ring_backlog_bytes(&db->link->call) < CALL_BACKLOG_BYTES_MAX / 2) {
-        db->starved = false;
-        net_channel_writable(db->channel);
-    }
+    feed_starved(db);
 }
 
 /* Forget what is answered. */
@@ -374,8 +373,8 @@ static void slot_give(Database *db, uint32_t slot)
 
 static Status admit(Database *db, Error *err)
 {
-    if (db->pressure[0])
-        return FAIL(err, S_UNAVAILABLE, "%s", db->pressure);
+    if (db->pressure == PRESSURE_FULL)
+        return FAIL(err, S_UNAVAILABLE, "%s", db->pressure_why);
     if (db->state == DB_RECOVERING) {
         if (db->inflight.len - db->inflight_head > INFLIGHT_BYTES_MAX)
             return FAIL(err, S_UNAVAILABLE, "database %s is restarting its worker and too many calls wait already", db->name);
@@ -384,9 +383,9 @@ static Status admit(Database *db, Error *err)
     if (db->state != DB_OPEN)
         return FAIL(err, S_UNAVAILABLE, "database %s is %s%s%s", db->name, database_state_name(db->state), db->last_error.code ? ": " : "",
                     db->last_error.code ? db->last_error.text : "");
-    if (ring_backlog_bytes(&db->link->call) > CALL_BACKLOG_BYTES_MAX) {
+    if (db->pressure == PRESSURE_SLOW || ring_backlog_bytes(&db->link->call) > CALL_BACKLOG_BYTES_MAX) {
         db->starved = true;
-        return FAIL(err, S_BUSY, "the worker's call ring is full");
+        return FAIL(err, S_BUSY, db->pressure == PRESSURE_SLOW ? "the tables in PostgreSQL are late" : "the worker's call ring is full");
     }
     return S_OK;
 }
@@ -925,13 +924,25 @@ void database_fail(Database *db, const Error *err)
     db->inflight.len = db->inflight_head = 0;
 }
 
-void database_set_pressure(Database *db, bool stop, const char *why)
+static void feed_starved(Database *db)
 {
-    if (stop && !db->pressure[0])
+    if (!db->starved || db->state != DB_OPEN || db->pressure != PRESSURE_NONE || ring_backlog_bytes(&db->link->call) >= CALL_BACKLOG_BYTES_MAX / 2)
+        return;
+    db->starved = false;
+    net_channel_writable(db->channel);
+}
+
+void database_set_pressure(Database *db, StoragePressure level, const char *why)
+{
+    if (level == PRESSURE_FULL && db->pressure != PRESSURE_FULL)
         log_warn("database %s: calls are refused: %s", db->name, why);
-    else if (!stop && db->pressure[0])
+    else if (level != PRESSURE_FULL && db->pressure == PRESSURE_FULL)
         log_info("database %s: calls are taken again", db->name);
-    snprintf(db->pressure, sizeof db->pressure, "%s", stop ? (why && why[0] ? why : "storage is behind") : "");
+    else if (level == PRESSURE_SLOW)
+        log_debug("database %s: calls wait: %s", db->name, why);
+    db->pressure = level;
+    snprintf(db->pressure_why, sizeof db->pressure_why, "%s", why && why[0] ? why : "storage is behind");
+    feed_starved(db);
 }
 
 /* ---- the backend ---- */

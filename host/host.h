@@ -117,7 +117,8 @@ struct NetDb {
     Bytes early;                /* a frame read whose commit record storage has not counted yet; in link->frame.record */
     bool calls_unpublished;
     bool starved;               /* a client was told S_BUSY */
-    char pressure[256];         /* not empty: calls are refused with this reason */
+    StoragePressure pressure;
+    char pressure_why[256];     /* PRESSURE_FULL: calls are refused with this reason */
     _Atomic uint64_t complete, durable; /* storage's log thread writes */
     _Atomic bool progressed;
     bool attached;              /* storage reads our source */
@@ -160,7 +161,7 @@ void forget_link(void *arg);          /* Database: free the link that nobody wat
 
 void database_watch(Database *db);     /* the link is ready: read its frames, send what waits */
 void database_unwatch(Database *db);
-void database_set_pressure(Database *db, bool stop, const char *why);
+void database_set_pressure(Database *db, StoragePressure level, const char *why);
 void database_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
 void database_drain(Database *db);
 void database_flush_calls(Database *db);

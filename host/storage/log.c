@@ -421,20 +421,20 @@ static void judge_pressure(Storage *s, Db *db, uint64_t now)
     uint32_t part = db->pressure ? 2 : 1; /* admission opens again at half of what closed it */
     bool log_full = held >= k->backlog_bytes_max / 2 / part, tables_full = pending >= k->unmaterialised_bytes_max / part;
     bool late = !blocked && lag_ms > k->lag_bound_ms / part && pending > 0;
-    bool stop = log_full || tables_full || late;
-    if (stop == db->pressure)
+    StoragePressure level = log_full || tables_full ? PRESSURE_FULL : late ? PRESSURE_SLOW : PRESSURE_NONE;
+    if ((int)level == db->pressure)
         return;
-    db->pressure = stop;
+    db->pressure = (int)level;
     char why[256] = "";
-    if (stop && log_full)
+    if (log_full)
         snprintf(why, sizeof why, "PostgreSQL %s; %llu MB of commit records wait", s->server_away ? "does not answer" : "is slow", (unsigned long long)(held >> 20));
-    else if (stop) {
+    else if (level) {
         pthread_mutex_lock(&s->mu);
         snprintf(why, sizeof why, "the tables are %llu ms behind%s%.180s", (unsigned long long)lag_ms, *db->blocked_by ? ": " : "", db->blocked_by);
         pthread_mutex_unlock(&s->mu);
     }
     if (k->on_pressure)
-        k->on_pressure(k->user, db->id, stop, why);
+        k->on_pressure(k->user, db->id, level, why);
 }
 
 /* ---- commands ------------------------------------------------------------------------------- */

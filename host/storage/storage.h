@@ -18,6 +18,12 @@
 
 typedef struct Storage Storage;
 
+typedef enum StoragePressure {
+    PRESSURE_NONE,
+    PRESSURE_SLOW, /* the tables are late: let callers wait until they have caught up */
+    PRESSURE_FULL  /* what may be held is held: refuse new calls with the reason */
+} StoragePressure;
+
 typedef struct StorageConfig {
     const char *conninfo;         /* libpq connection string */
     const char *sql_dir;          /* the numbered catalog files; NULL: as installed or built in */
@@ -34,8 +40,8 @@ typedef struct StorageConfig {
     /* Any storage thread: the database cannot go on (rules 23, 26, 28): fenced, an error that retrying cannot cure, or records
      * lost by a failover. The host must stop the worker, fail its calls and open the database again (or not, when fenced). */
     void (*on_failure)(void *user, uint64_t database_id, const Error *err);
-    /* Log thread: admission to this database should stop / may go on; `why` names PostgreSQL's state or the blocker. */
-    void (*on_pressure)(void *user, uint64_t database_id, bool stop, const char *why);
+    /* Log thread: how much this database may take in; `why` names PostgreSQL's state or the blocker. */
+    void (*on_pressure)(void *user, uint64_t database_id, StoragePressure level, const char *why);
 } StorageConfig;
 
 /* Connect, check server and catalog version, apply missing files of sql/ in order, warn about fsync/full_page_writes off. [blocking] */

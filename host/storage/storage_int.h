@@ -214,7 +214,7 @@ typedef struct Db {
     uint32_t prepared[LOG_CONNECTIONS_MAX][LOG_SEGMENTS]; /* generation of the connection, 0: not */
     Segment segments[LOG_SEGMENTS]; /* [mu] */
     uint8_t active;              /* [mu] */
-    _Atomic bool pressure;
+    _Atomic int pressure;
     char pressure_why[256];
     DbLayout *log_layout;        /* the log thread's reference */
     /* materialiser */

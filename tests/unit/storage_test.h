@@ -210,7 +210,7 @@ static inline void on_failure(void *u, uint64_t id, const Error *err)
     w->failure = *err;
     atomic_fetch_add(&w->failures, 1);
 }
-static inline void on_pressure(void *u, uint64_t id, bool stop, const char *why)
+static inline void on_pressure(void *u, uint64_t id, StoragePressure stop, const char *why)
 {
     (void)id;
     World *w = u;
