@@ -38,6 +38,9 @@ struct Embedded {
     int lock_fd;
     pid_t child;     /* 0: adopted */
     pid_t postmaster;
+    pthread_t guard; /* starts PostgreSQL again when it dies; while it runs, `child` and `postmaster` are its own */
+    bool guarded;
+    _Atomic bool stopping;
 };
 
 static char *pg_bin(void)
@@ -333,7 +336,16 @@ static pid_t running_postmaster(const Embedded *e)
             pid = 0;
         fclose(f);
     }
-    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
+    if (pid <= 0 || (kill(pid, 0) != 0 && errno != EPERM))
+        return 0;
+    /* the number may have been given to somebody else since: a postmaster sits in its cluster */
+    char link[64], cwd[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/%d/cwd", pid);
+    ssize_t n = readlink(link, cwd, sizeof cwd - 1);
+    if (n < 0)
+        return 0;
+    cwd[n] = 0;
+    return strcmp(cwd, e->cluster) == 0 ? pid : 0;
 }
 
 static void nap_ms(uint32_t ms) { nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL); }
@@ -354,28 +366,96 @@ static Status start_cluster(Embedded *e, Error *err)
     return S_OK;
 }
 
-static Status await_cluster(Embedded *e, void (*note)(const char *), Error *err)
+enum { START_SECONDS_MAX = 300, CLEAR_SECONDS_MAX = 20 };
+
+static bool child_gone(Embedded *e)
+{
+    if (!e->child || waitpid(e->child, NULL, WNOHANG) == 0)
+        return false;
+    e->child = 0;
+    return true;
+}
+
+/* Backends of a postmaster that was killed may need a moment to notice; until then a new one refuses to start. */
+static bool refused_by_the_past(const Embedded *e)
+{
+    char tail[500];
+    log_tail(e, tail, sizeof tail);
+    return strstr(tail, "pre-existing shared memory block") || strstr(tail, "lock file \"postmaster.pid\" already exists");
+}
+
+/* Adopt the postmaster that is there, also one that is still recovering or just stopping; else start one. Returns when it answers. */
+static Status raise_cluster(Embedded *e, void (*note)(const char *), Error *err)
 {
     uint64_t began = clock_monotonic_ns();
-    for (uint32_t i = 0;; i++) {
+    bool noted = false;
+    for (uint32_t i = 0; !e->stopping; i++) {
+        uint64_t ms = (clock_monotonic_ns() - began) / 1000000;
         PGconn *pg = try_connect(e);
         if (pg) {
+            pid_t pid = running_postmaster(e);
+            if (pid != e->child && pid) {
+                if (note)
+                    note("adopting the PostgreSQL that is running");
+                PQclear(PQexec(pg, "SELECT pg_reload_conf()"));
+            }
             PQfinish(pg);
+            e->postmaster = pid ? pid : e->child;
             return S_OK;
         }
-        int status;
-        if (e->child && waitpid(e->child, &status, WNOHANG) == e->child) {
-            e->child = 0;
+        if (child_gone(e) && !(refused_by_the_past(e) && ms < CLEAR_SECONDS_MAX * 1000)) {
             char tail[500];
             log_tail(e, tail, sizeof tail);
             return FAIL(err, S_IO, "PostgreSQL did not start; the end of %s: %s", e->log, tail);
         }
+        if (!e->child && !running_postmaster(e)) {
+            if (note && !noted)
+                note("starting PostgreSQL");
+            noted = true;
+            TRY(start_cluster(e, err));
+        }
         if (i == 50 && note)
             note("PostgreSQL is recovering, waiting");
-        if (clock_monotonic_ns() - began > UINT64_C(300) * 1000000000)
-            return FAIL(err, S_UNAVAILABLE, "PostgreSQL in %s did not accept a connection within 300 s", e->cluster);
+        if (ms > START_SECONDS_MAX * 1000)
+            return FAIL(err, S_UNAVAILABLE, "PostgreSQL in %s did not accept a connection within %d s", e->cluster, START_SECONDS_MAX);
         nap_ms(i < 20 ? 10 : 100);
     }
+    return FAIL(err, S_UNAVAILABLE, "the host is stopping");
+}
+
+/* Does the postmaster live? An adopted one is nobody's child here: its directory tells. */
+static bool postmaster_lives(Embedded *e)
+{
+    if (e->child)
+        return !child_gone(e);
+    return running_postmaster(e) == e->postmaster;
+}
+
+/* While the host runs its PostgreSQL runs: a postmaster that was killed, crashed or was stopped is started again. */
+static void *guard_main(void *arg)
+{
+    enum { LOOK_MS = 50, PAUSE_MS_MIN = 100, PAUSE_MS_MAX = 15000 };
+    Embedded *e = arg;
+    uint32_t pause_ms = PAUSE_MS_MIN;
+    while (!e->stopping) {
+        nap_ms(LOOK_MS);
+        if (e->stopping || postmaster_lives(e))
+            continue;
+        log_error("PostgreSQL (pid %d) has ended; starting it again", (int)e->postmaster);
+        Error err = {0};
+        if (raise_cluster(e, NULL, &err) == S_OK) {
+            log_info("PostgreSQL runs again (pid %d)", (int)e->postmaster);
+            pause_ms = PAUSE_MS_MIN;
+            continue;
+        }
+        if (e->stopping)
+            break;
+        log_error("%s; trying again in %u ms", err.text, pause_ms);
+        for (uint32_t waited = 0; waited < pause_ms && !e->stopping; waited += LOOK_MS)
+            nap_ms(LOOK_MS);
+        pause_ms = MIN(pause_ms * 2, (uint32_t)PAUSE_MS_MAX);
+    }
+    return NULL;
 }
 
 static void embedded_free(Embedded *e)
@@ -424,19 +504,7 @@ static Status bring_up(Embedded *e, void (*note)(const char *), Error *err)
     prefer_cluster_version(e);
     TRY(check_version(e, err));
     TRY(configure(e, err));
-    e->postmaster = running_postmaster(e);
-    PGconn *pg = e->postmaster ? try_connect(e) : NULL;
-    if (pg) {
-        PQclear(PQexec(pg, "SELECT pg_reload_conf()"));
-        PQfinish(pg);
-        if (note)
-            note("adopting the PostgreSQL that is running");
-    } else {
-        if (note)
-            note("starting PostgreSQL");
-        TRY(start_cluster(e, err));
-        TRY(await_cluster(e, note, err));
-    }
+    TRY(raise_cluster(e, note, err));
     PGconn *admin = try_connect(e);
     OWN(result) PGresult *r = admin ? PQexec(admin, "SELECT 1 FROM pg_database WHERE datname = 'spacetime'") : NULL;
     Status code = S_OK;
@@ -485,6 +553,9 @@ Status embedded_start(Embedded **ret, const char *data_dir, void (*note)(const c
             embedded_free(e);
         return code;
     }
+    if (pthread_create(&e->guard, NULL, guard_main, e) != 0)
+        BUG("cannot start threads");
+    e->guarded = true;
     *ret = e;
     return S_OK;
 }
@@ -495,7 +566,10 @@ void embedded_stop(Embedded *e)
 {
     if (!e)
         return;
-    pid_t pid = e->postmaster;
+    e->stopping = true;
+    if (e->guarded)
+        pthread_join(e->guard, NULL);
+    pid_t pid = e->child ? e->child : running_postmaster(e);
     if (pid > 0) {
         kill(pid, SIGINT); /* fast shutdown: ends sessions, writes a checkpoint */
         uint64_t began = clock_monotonic_ns();
