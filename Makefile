@@ -11,13 +11,15 @@ MAKEFLAGS += --no-builtin-rules
 BUILD   ?= build
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
-WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter -Wno-unknown-warning-option -Wno-format-truncation
+WARN    := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter $(if $(findstring clang,$(CC)),,-Wno-format-truncation)
 OPT     ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -D_GNU_SOURCE -DSPACETIME_VERSION='"$(VERSION)"' \
              -I. -I/usr/include/postgresql $(CFLAGS_EXTRA)
 LIBS      = -luv -lmicrohttpd -lwslay -lpq -lcurl -lssl -lcrypto -ljansson -lseccomp -lz -ledit -ldl -lpthread -lm
 LDFLAGS_ALL = -Wl,--as-needed $(LDFLAGS_EXTRA)
 Q := $(if $(V),,@)
+# What a single command builds, it builds on all cores, unless make was given a number.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ROOMS := base schema engine query worker storage net wire
 ROOM_SRC := $(foreach r,$(ROOMS),$(wildcard host/$(r)/*.c))
@@ -41,17 +43,17 @@ deps: ## install the Debian packages that are missing
 
 run: ## install, build, start a host on its own PostgreSQL, publish the chat example, show it, stay up
 	@packaging/install-deps.sh build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@packaging/demo.sh run
 
 demo: ## the same show, then stop everything
 	@packaging/install-deps.sh build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@packaging/demo.sh demo
 
 test: ## install what is missing, then every test
 	@packaging/install-deps.sh build run test
-	@$(MAKE) --no-print-directory all unit-bins tools
+	@$(MAKE) --no-print-directory $(JOBS) all unit-bins tools
 	@BUILD=$(BUILD) SANITIZED=$(SANITIZED) tests/run.sh $(T)
 
 .PHONY: unit-bins tools
@@ -107,7 +109,7 @@ sim: $(BUILD)/tests/tools/sim ## the simulator, many seeds
 	$(BUILD)/tests/tools/sim --rounds 2000
 bench: ## figures as ratios within one run, against what users would pick instead
 	@packaging/install-deps.sh build run test
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory $(JOBS) all tools
 	@BUILD=$(BUILD) tests/bench/run.sh
 
 # ---- sanitizers, fuzzing, lint ----

@@ -33,8 +33,8 @@ case " $* " in *" test "*)
   runtime="libclang-rt-${clang_major:-14}-dev"
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$runtime" 2>/dev/null)" = installed ] || missing="$missing $runtime" ;;
 esac
-# Node.js runs the official client SDK in the tests and the demo; any version from 18 on will do, wherever it came from.
-case " $* " in *" run "* | *" test "*)
+# Node.js runs the official client SDK in the tests; any version from 18 on will do, wherever it came from.
+case " $* " in *" test "*)
   if ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null || ! npm --version >/dev/null 2>&1; then
     missing="$missing nodejs npm"
   fi ;;
@@ -44,8 +44,8 @@ esac
 run_as_root=""
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || {
-    echo "These packages are missing and need root to install (there is no sudo here):" >&2
-    echo "  apt-get install$missing" >&2
+    echo "These packages are missing, and installing them needs root or sudo. Let somebody who may run:" >&2
+    echo "  apt-get install --no-install-recommends$missing" >&2
     exit 1
   }
   run_as_root="sudo"
