@@ -223,7 +223,7 @@ static Status check_path(const Embedded *e, Error *err)
 static const char settings[] =
     "# Written by spacetime-pg at every start. Your own settings go to postgresql.auto.conf (ALTER SYSTEM).\n"
     "listen_addresses = ''\nunix_socket_permissions = 0700\nmax_connections = 100\nshared_buffers = 128MB\nfsync = on\nfull_page_writes = on\n"
-    "synchronous_commit = on\nwal_compression = on\nwal_level = replica\nmax_wal_size = 2GB\nmin_wal_size = 256MB\ncheckpoint_timeout = 15min\n"
+    "synchronous_commit = on\nwal_compression = on\nwal_buffers = 32MB\nwal_level = replica\nmax_wal_size = 2GB\nmin_wal_size = 256MB\ncheckpoint_timeout = 15min\n"
     "checkpoint_completion_target = 0.9\njit = off\nwal_writer_delay = 200ms\nbgwriter_delay = 200ms\nautovacuum_naptime = 20s\n"
     "random_page_cost = 1.1\nlogging_collector = off\nlog_min_messages = warning\nlog_checkpoints = off\nlog_autovacuum_min_duration = -1\ntimezone = UTC\nlog_timezone = UTC\n"
     "huge_pages = try\nmax_prepared_transactions = 0\n";

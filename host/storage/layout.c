@@ -146,6 +146,7 @@ static void build_statements(Arena *a, TableLayout *t)
     put_column_list(&b, t);
     buf_put_text(&b, ") TO STDOUT (FORMAT binary)");
     t->sql_copy = take_text(a, &b);
+    t->room_left = ARENA_NEW(a, _Atomic bool);
 }
 
 static void build_table(DbLayout *l, TableLayout *t, const TableDef *def, uint32_t id)

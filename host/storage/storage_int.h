@@ -107,6 +107,7 @@ typedef struct TableLayout {
     /* statements of the materialiser; NULL where not needed */
     const char *sql_delete, *sql_delete_changed, *sql_update, *sql_insert, *sql_insert_missing;
     const char *sql_copy;
+    _Atomic bool *room_left; /* materialiser: its pages have room for new versions, or were looked at */
 } TableLayout;
 
 typedef struct DbLayout { /* immutable, reference counted */
@@ -224,6 +225,7 @@ typedef struct Db {
     uint64_t retry_ns;           /* [mu] after an error: not before */
     _Atomic uint32_t failures;
     uint64_t round_began_ns;
+    uint64_t round_took_ns;     /* [mu] of the last one */
     char blocked_by[256];        /* [mu] */
     char reported_by[256];       /* monitor: what spacetime.blockers says; "?" at first */
 } Db;
