@@ -185,6 +185,12 @@ Status toml_parse(Toml *ret, Str text, Arena *a, Error *err)
     if (!utf8_valid(text))
         return FAIL(err, S_INVALID, "the file is not UTF-8");
     Scan s = {text.ptr, text.ptr + text.len, text.ptr, a, err};
+    for (; s.p < s.end; s.p++) {
+        unsigned char c = (unsigned char)*s.p;
+        if ((c < 0x20 && c != '\t' && c != '\n' && !at(&s, "\r\n")) || c == 0x7f)
+            return scan_fail(&s, "a control character");
+    }
+    s.p = s.start;
     while (s.p < s.end) {
         TomlLine line = {0};
         const char *begin = s.p;

@@ -26,12 +26,16 @@ done
 case " $* " in *" run "* | *" test "*)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql postgresql-client" ;;
 esac
-# The sanitizer and fuzzer runtime of whatever clang this release has.
+# The sanitizer and fuzzer runtime of whatever clang this release has; when clang is still to come, apt knows which that will be.
+clang_runtime() {
+  local major
+  major=$(clang --version 2>/dev/null | sed -n 's/.*clang version \([0-9]*\).*/\1/p') || true
+  [ -n "$major" ] || major=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\).*/\1/p' | head -1) || true
+  echo "libclang-rt-${major:-14}-dev"
+}
+runtime=
 case " $* " in *" test "*)
-  clang_major=$(clang --version 2>/dev/null | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
-  [ -n "$clang_major" ] || clang_major=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\).*/\1/p' | head -1)
-  runtime="libclang-rt-${clang_major:-14}-dev"
-  [ "$(dpkg-query -W -f '${db:Status-Status}' "$runtime" 2>/dev/null)" = installed ] || missing="$missing $runtime" ;;
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$(clang_runtime)" 2>/dev/null)" = installed ] || runtime=missing ;;
 esac
 # Node.js runs the official client SDK in the tests; any version from 18 on will do, wherever it came from.
 case " $* " in *" test "*)
@@ -39,25 +43,27 @@ case " $* " in *" test "*)
     missing="$missing nodejs npm"
   fi ;;
 esac
-[ -n "$missing" ] || exit 0
+[ -n "$missing$runtime" ] || exit 0
 
 run_as_root=""
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || {
     echo "These packages are missing, and installing them needs root or sudo. Let somebody who may run:" >&2
-    echo "  apt-get install --no-install-recommends$missing" >&2
+    echo "  apt-get install --no-install-recommends$missing${runtime:+ $(clang_runtime)}" >&2
     exit 1
   }
   run_as_root="sudo"
 fi
-echo "Installing missing packages:$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 install() {
   $run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >"$log" 2>&1
 }
 # The package lists may be old or empty on a fresh machine: refresh them first.
+echo "Refreshing the package lists"
 $run_as_root apt-get update >"$log" 2>&1 || { echo "apt-get update failed:" >&2; tail -5 "$log" >&2; exit 1; }
+[ -z "$runtime" ] || missing="$missing $(clang_runtime)"
+echo "Installing missing packages:$missing"
 install || { echo "apt-get install failed:" >&2; tail -15 "$log" >&2; exit 1; }
 # PostgreSQL's package starts a cluster of its own; the host makes its own and leaves that one alone.
 echo "Packages installed."

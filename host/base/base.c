@@ -104,7 +104,7 @@ int str_cmp(Str a, Str b)
 
 bool utf8_valid(Str s)
 {
-    const uint8_t *p = (const uint8_t *)s.ptr, *end = p + s.len;
+    const uint8_t *p = (const uint8_t *)s.ptr, *end = s.len ? p + s.len : p;
     while (p < end) {
         if (*p < 0x80) {
             p++;

@@ -185,7 +185,7 @@ typedef struct Reader {
     const uint8_t *ptr, *end;
     bool bad;
 } Reader;
-static inline Reader reader_of(Bytes b) { return (Reader){b.ptr, b.ptr + b.len, false}; }
+static inline Reader reader_of(Bytes b) { return (Reader){b.ptr, b.len ? b.ptr + b.len : b.ptr, false}; }
 static inline size_t reader_left(const Reader *r) { return (size_t)(r->end - r->ptr); }
 static inline const uint8_t *read_raw(Reader *r, size_t len)
 {

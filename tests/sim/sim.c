@@ -1,6 +1,6 @@
 /* sim.c - the simulator's program: rounds of steps from one seed; see sim.h for the parts.
  *
- *   sim [--seed N] [--rounds N] [--steps N] [--verbose]
+ *   sim [--seed N] [--rounds N] [--steps N] [--verbose] [--tap]
  *
  * Every round is a world of its own with a seed derived from the first one; its schema, calls, publishes and deaths
  * follow from that seed alone. The first rounds are run twice: their outputs must be the same bytes. A failure prints
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 {
     uint64_t seed = 0;
     uint32_t rounds = 200, steps = 400, twice = 10;
-    bool verbose = false;
+    bool verbose = false, tap = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 0);
@@ -86,8 +86,10 @@ int main(int argc, char **argv)
             steps = (uint32_t)strtoul(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--verbose") == 0)
             verbose = true;
+        else if (strcmp(argv[i], "--tap") == 0)
+            tap = true;
         else {
-            fprintf(stderr, "usage: sim [--seed N] [--rounds N] [--steps N] [--verbose]\n");
+            fprintf(stderr, "usage: sim [--seed N] [--rounds N] [--steps N] [--verbose] [--tap]\n");
             return 2;
         }
     }
@@ -118,5 +120,7 @@ int main(int argc, char **argv)
            (unsigned long long)totals.calls, (unsigned long long)totals.kills, (unsigned long long)totals.publishes,
            (unsigned long long)totals.updates, (unsigned long long)totals.rows, (unsigned long long)all,
            (double)(clock_monotonic_ns() - start) / 1e9);
+    if (tap)
+        printf("ok 1 - %u rounds of %u steps from seed %llu\n", rounds, steps, (unsigned long long)seed);
     return 0;
 }
