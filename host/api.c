@@ -134,6 +134,14 @@ static void identity_work(Asking *a, Arena *arena, const DatabaseInfo *info)
     reply_text(a->req, 200, "%s", hex);
 }
 
+static void timestamp_work(Asking *a, Arena *arena, const DatabaseInfo *info)
+{
+    (void)arena, (void)info;
+    OWN(buf) Buf body = {0};
+    buf_printf(&body, "{\"__timestamp_micros_since_unix_epoch__\":%lld}", (long long)clock_wall_us());
+    reply_json(a->req, 200, &body);
+}
+
 static void names_work(Asking *a, Arena *arena, const DatabaseInfo *info)
 {
     (void)arena;
@@ -361,6 +369,11 @@ static void logs_after(Asking *a)
     Str value;
     uint32_t lines = UINT32_MAX;
     bool follow = net_request_query(a->req, "follow", &value) && str_is(value, "true");
+    if (!follow && net_request_query(a->req, "follow", &value) && !str_is(value, "false")) {
+        reply_text(a->req, 400, "Failed to deserialize query string: follow: provided string was not `true` or `false`");
+        free(a);
+        return;
+    }
     if (net_request_query(a->req, "num_lines", &value)) {
         char digits[16] = "";
         char *end = digits;
@@ -462,12 +475,7 @@ void api_request(void *user, NetRequest *req)
     case ROUTE_DB_DELETE: ask(h, req, true, "delete database", nothing_work, delete_after); return;
     case ROUTE_DB_SCHEMA: database_open(h, net_request_database(req), schema_opened, req); return;
     case ROUTE_DB_LOGS: ask(h, req, true, "view module logs", nothing_work, logs_after); return;
-    case ROUTE_DB_TIMESTAMP: {
-        OWN(buf) Buf body = {0};
-        buf_printf(&body, "{\"__timestamp_micros_since_unix_epoch__\":%lld}", (long long)clock_wall_us());
-        reply_json(req, 200, &body);
-        return;
-    }
+    case ROUTE_DB_TIMESTAMP: ask(h, req, false, "", timestamp_work, NULL); return;
     case ROUTE_SERVER_STATUS: server_status(h, req); return;
     }
     reply_text(req, 404, "no such route");

@@ -339,6 +339,8 @@ static void default_config(HostConfig *c)
         snprintf(c->data_dir, sizeof c->data_dir, "%s/.local/share/spacetime/data", home ? home : ".");
     sibling(c->worker_path, sizeof c->worker_path, "spacetimedb-worker");
     sibling(c->sql_dir, sizeof c->sql_dir, "../../sql");
+    if (access(c->sql_dir, R_OK) != 0) /* build/asan/bin */
+        sibling(c->sql_dir, sizeof c->sql_dir, "../../../sql");
     if (access(c->sql_dir, R_OK) != 0)
         sibling(c->sql_dir, sizeof c->sql_dir, "../share/spacetime-pg/sql");
 }

@@ -481,9 +481,6 @@ static void reset_slots(void *arg)
         free((void *)db->history[i].ids);
     }
     db->nhistory = 0;
-    if (db->channel)
-        net_channel_free(db->channel);
-    db->channel = NULL;
 }
 
 /* Everything goes; names, identity and owner stay. The old version is gone only with the COMMIT. */
@@ -685,8 +682,8 @@ static void find_after(void *arg)
         database_open(h, str_of(hex), update_opened, p);
         return;
     }
-    if (p->preview) {
-        answer(p, 404, "`%s` not found", p->name[0] ? p->name : "database");
+    if (p->preview || net_request_route(p->req) == ROUTE_DB_RESET) {
+        answer(p, 404, p->name[0] ? "`%s` not found" : "No such database.", p->name);
         publishing_free(p);
         return;
     }

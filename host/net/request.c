@@ -400,6 +400,11 @@ static void run_authed(NetRequest *r)
         too_large(r);
         return;
     }
+    const char *type = request_header(r, "Content-Type");
+    if (r->route->route == ROUTE_DB_NAMES_SET && r->route->action == ACT_FORWARD && (!type || strncasecmp(type, "application/json", 16) != 0)) {
+        request_text(r, 415, "Expected request with `Content-Type: application/json`");
+        return;
+    }
     switch (r->route->action) {
     case ACT_PING: request_answer(r, 200, NULL, (Bytes){0}); break;
     case ACT_FORWARD: forward(r); break;

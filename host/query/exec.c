@@ -262,7 +262,7 @@ static Status check_owner(const Caller *caller, Error *err)
     for (int i = 0; i < 32; i++)
         id[i] = caller->identity[31 - i];
     hex_encode(hex, id, sizeof id);
-    return FAIL(err, S_DENIED, "caller %s is not authorized to run SQL DML statements; only the owner is", hex);
+    return FAIL(err, S_DENIED, "Caller %s is not authorized to run SQL DML statements", hex);
 }
 
 static Status run(SqlResult *r, Arena *a, Engine *e, Str text, const Caller *caller, Error *err)

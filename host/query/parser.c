@@ -646,7 +646,7 @@ Status sql_parse(Arena *a, Str text, const Statement **ret, Error *err)
     while (take(&p, TOK_SEMICOLON))
         ;
     if (p.tok->kind == TOK_END)
-        return FAIL(err, S_INVALID, "SQL statement is empty");
+        return FAIL(err, S_INVALID, "Empty SQL query");
     if (at_word(&p, "SELECT")) {
         p.nesting_max = SQL_NESTING_MAX;
         TRY(parse_select(&p, s));

@@ -82,9 +82,10 @@ export class Host {
     for (const stream of [child.stdout, child.stderr]) stream.on('data', d => { text += d; this.output += d; if (process.env.SHOW_HOST) process.stderr.write(d); });
     child.exited = new Promise(done => child.on('exit', (code, signal) => { child.gone = true; done({ code, signal }); }));
     await until('the host to listen', () => {
-      if (child.gone) throw new Error(`the host exited:\n${text}`);
+      if (child.gone) return ['the host exited'];
       return /listening on [^\s]*:(\d+)/.exec(text);
     }, 60).catch(e => { throw new Error(`${e.message}\n${text}`); });
+    if (!/listening on/.test(text)) throw new Error(`the host exited:\n${text}`);
     this.port = Number(/listening on [^\s]*:(\d+)/.exec(text)[1]);
     this.url = `http://127.0.0.1:${this.port}`;
     writeFileSync(this.config, `default_server = "local"\n${this.token ? `spacetimedb_token = "${this.token}"\n` : ''}` +
