@@ -765,11 +765,18 @@ void database_watch(Database *db)
     db->bell_poll->data = db->exit_poll->data = db;
     uv_poll_start(db->bell_poll, UV_READABLE, on_bell);
     uv_poll_start(db->exit_poll, UV_READABLE, on_exit_fd);
+    if (db->channel && db->state != DB_RECOVERING) { /* offsets may have gone back: a reset, a failover */
+        net_channel_free(db->channel);
+        db->channel = NULL;
+    }
     if (!db->channel)
         db->channel = net_channel_new(h->net);
     bool again = db->state == DB_RECOVERING;
     db->state = DB_OPEN;
     db->idle_since_ns = clock_monotonic_ns();
+    for (uint32_t i = 0; !again && i < db->nslots; i++) /* of before it was closed: the catalog tells the module about them */
+        if (db->slots[i].used && !db->slots[i].client)
+            slot_give(db, i);
     uint64_t durable = MAX(db->ready_offset, atomic_load(&db->durable));
     net_channel_progress(db->channel, MAX(durable, atomic_load(&db->complete)), durable);
     if (again)

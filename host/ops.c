@@ -311,13 +311,12 @@ Status op_open(Database *db, Error *err)
     Host *h = db->host;
     if (db->state == DB_OPEN)
         return S_OK;
-    if (db->link) { /* a failed one */
-        if (db->attached) {
-            storage_detach(h->storage, db->id);
-            db->attached = false;
-        }
-        host_on_loop(h, forget_link, db);
+    if (db->attached) { /* it failed earlier */
+        storage_detach(h->storage, db->id);
+        db->attached = false;
     }
+    if (db->link)
+        host_on_loop(h, forget_link, db);
     Loading l = {.db = db, .first = true};
     TRY(storage_acquire(h->storage, db->id, &db->lease, err));
     uint64_t offset = 0;

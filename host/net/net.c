@@ -96,15 +96,29 @@ NetChannel *net_channel_new(Net *net)
     return ch;
 }
 
-void net_channel_free(NetChannel *ch)
+static void channel_end(NetChannel *ch)
 {
-    if (!ch)
-        return;
     ASSERT(!ch->held && !ch->stalled_first);
     *(ch->prev ? &ch->prev->next : &ch->net->channels) = ch->next;
     if (ch->next)
         ch->next->prev = ch->prev;
     free(ch);
+}
+
+void net_channel_free(NetChannel *ch)
+{
+    if (!ch)
+        return;
+    ch->abandoned = true;
+    if (ch->clients == 0)
+        channel_end(ch);
+}
+
+void channel_leave(NetChannel *ch)
+{
+    ASSERT(ch->clients > 0);
+    if (--ch->clients == 0 && ch->abandoned)
+        channel_end(ch);
 }
 
 void net_channel_progress(NetChannel *ch, uint64_t complete, uint64_t durable)
@@ -476,9 +490,11 @@ static void stop_step(Net *net);
 
 static void net_turn(Net *net)
 {
-    for (NetChannel *ch = net->channels; ch; ch = ch->next)
+    for (NetChannel *ch = net->channels, *next; ch; ch = next) {
+        next = ch->next;
         if (ch->writable)
             resume_stalled(ch);
+    }
     if (net->dirty)
         flush_dirty(net);
     if (net->doomed)

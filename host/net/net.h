@@ -73,6 +73,7 @@ void net_free(Net *net);
 /* ---- the host tells net ---- */
 
 NetChannel *net_channel_new(Net *net);
+/* Let go of it. Its clients are to be closed; it lives on, without progress, until the last of them has gone. */
 void net_channel_free(NetChannel *ch);
 /* Offsets went up: release what may go. */
 void net_channel_progress(NetChannel *ch, uint64_t complete, uint64_t durable);

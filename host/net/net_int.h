@@ -209,8 +209,10 @@ struct NetChannel {
     uint64_t complete, durable;
     NetClient *held;                    /* list of clients with held messages */
     NetClient *stalled_first, **stalled_last;
-    bool writable;
+    uint32_t clients;                   /* that point here */
+    bool writable, abandoned;           /* the host has let go of it: it lives until its last client has gone */
 };
+void channel_leave(NetChannel *ch);     /* one of its clients is being freed */
 
 struct Net {
     NetConfig config;

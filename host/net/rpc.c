@@ -61,6 +61,7 @@ void rpc_bury(NetClient *c)
     free(p);
     r->rpc = NULL;
     r->client = NULL;
+    channel_leave(c->ch);
     free(c);
     request_unref(r);
 }
@@ -334,6 +335,7 @@ static Rpc *rpc_new(NetRequest *r, NetCallKind kind)
     c->http = true;
     c->db = r->ndb; /* released with the request, which the client keeps */
     c->ch = r->net->config.backend.channel(r->net->config.backend.user, r->ndb);
+    c->ch->clients++;
     c->request = request_ref(r);
     memcpy(c->identity, r->identity, 32);
     Error err = {0};

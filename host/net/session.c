@@ -184,6 +184,7 @@ static void session_on_closed(uv_handle_t *h)
     buf_done(&c->message);
     buf_done(&c->pending);
     free(c->token);
+    channel_leave(c->ch);
     free(c);
 }
 
@@ -585,6 +586,7 @@ static NetClient *session_new(NetRequest *r, int fd)
     c->db = r->ndb;
     r->ndb = NULL;
     c->ch = net->config.backend.channel(net->config.backend.user, c->db);
+    c->ch->clients++;
     c->next = net->sessions;
     if (c->next)
         c->next->prev = c;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { Host, test, main, connect, subscribe, modulePath, until, within, sleep } from './lib.mjs';
 import { chat, chat2, ledger } from '../clients/bindings.mjs';
+import { Wire, i64, str, u8, u32 } from '../clients/wire.mjs';
 
 const host = await new Host().start();
 await host.mustPublish('chat', modulePath('chat'));
@@ -118,6 +119,24 @@ test('a republish with a defaulted column and a new table keeps clients connecte
   assert.ok(!old.connection.gone && !fresh.connection.gone);
   old.connection.disconnect();
   fresh.connection.disconnect();
+});
+
+test('a one-off query answers with the rows of one table, or with the reason', async () => {
+  const wire = new Wire(host.port, 'ledger');
+  await wire.opened;
+  const ask = (request, sql) => within(sql, new Promise(done => {
+    wire.onMessage = (tag, body) => { if (tag === 5) done(body); };
+    wire.send(Buffer.concat([u8(2), u32(request), str(sql)]));
+  }));
+  await host.call('ledger', 'seed', [3, 44]);
+  const good = await ask(7, 'SELECT * FROM accounts WHERE id = 2');
+  const row = Buffer.concat([u32(2), i64(44)]);
+  assert.deepEqual(good, Buffer.concat([u32(7), u8(0), u32(1), str('accounts'), u8(0), Buffer.from([12, 0]), u32(12), row]));
+  const bad = await ask(8, 'SELECT * FROM nope');
+  assert.equal(bad.readUInt32LE(0), 8);
+  assert.equal(bad[4], 1);
+  assert.match(bad.toString(), /no such table: `nope`/);
+  wire.close();
 });
 
 test('a worker crash costs running calls an answer and nothing else: connections, subscriptions and rows stay', async () => {
