@@ -119,19 +119,28 @@ asan: ## every test under the address and undefined-behaviour sanitizers
 tsan: ## every test under the thread sanitizer
 	@packaging/install-deps.sh build run test
 	$(MAKE) test BUILD=build/tsan OPT='-O1 -g' CFLAGS_EXTRA='-fsanitize=thread' SANITIZED=1
-FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
-FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/bin/%)
+# A target is tests/fuzz/NAME_fuzz.c; tests/fuzz/corpus/NAME holds what it starts from. What it finds stays in build/fuzz/corpus.
+FUZZ := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 30
-build/fuzz/bin/%: tests/fuzz/%.c $(LIB_SRC)
+$(BUILD)/lib/libcli.a: $(filter-out $(BUILD)/obj/cli/main.o,$(CLI_OBJ))
 	@mkdir -p $(@D)
-	@echo "  FUZZ  $@"
-	$(Q)$(MAKE) --no-print-directory build/fuzz/lib/libspacetime.a BUILD=build/fuzz CC=clang OPT='-O1 -g' CFLAGS_EXTRA='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
-	$(Q)clang $(CFLAGS_ALL) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< build/fuzz/lib/libspacetime.a $(LIBS)
+	$(Q)rm -f $@ && ar qcs $@ $^
+$(BUILD)/bin/%_fuzz: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/lib/libcli.a $(BUILD)/lib/libspacetime.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: fuzz-bins
+fuzz-bins: $(addprefix $(BUILD)/bin/,$(addsuffix _fuzz,$(if $(T),$(T),$(FUZZ))))
 fuzz: ## every fuzz target for FUZZ_SECONDS (T=name for one)
 	@packaging/install-deps.sh build test
-	@set -e; for t in $(if $(T),build/fuzz/bin/$(T)_fuzz,$(FUZZ_BIN)); do $(MAKE) --no-print-directory $$t; n=$$(basename $$t); \
-	  mkdir -p build/fuzz/corpus/$$n; echo "fuzz $$n for $(FUZZ_SECONDS) s"; $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
-	  build/fuzz/corpus/$$n > build/fuzz/$$n.log 2>&1 || { tail -40 build/fuzz/$$n.log; exit 1; }; grep -E 'stat::number_of_executed_units' build/fuzz/$$n.log; done
+	@$(MAKE) --no-print-directory $(JOBS) fuzz-bins BUILD=build/fuzz CC=clang OPT='-O1 -g' \
+	  CFLAGS_EXTRA='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+	@cd build/fuzz && for name in $(or $(T),$(FUZZ)); do \
+	  seeds=$(CURDIR)/tests/fuzz/corpus/$$name; mkdir -p corpus/$$name; \
+	  echo "fuzz $$name for $(FUZZ_SECONDS) s"; \
+	  bin/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=$$name- \
+	    corpus/$$name $$([ ! -d $$seeds ] || echo $$seeds) >$$name.log 2>&1 || { tail -40 $$name.log; exit 1; }; \
+	  grep number_of_executed_units $$name.log; done
 C_FILES = $(shell git ls-files '*.c' '*.h' | grep -v '^tests/sdk/wrong')
 lint: ## static analysis, include rules, every header alone, both compilers
 	@packaging/install-deps.sh build test

@@ -111,6 +111,7 @@ static const char *find_sdk(Cli *c)
         env && env[0] ? env : NULL,
         cli_text(c, "%s/../include/spacetime-pg", c->self_dir),
         cli_text(c, "%s/../../sdk", c->self_dir),
+        cli_text(c, "%s/../../../sdk", c->self_dir), /* build/asan/bin */
     };
     for (size_t i = 0; i < COUNT_OF(places); i++) {
         if (places[i] && access(cli_text(c, "%s/spacetimedb.h", places[i]), R_OK) == 0) {

@@ -305,8 +305,7 @@ void toml_set(Toml *t, size_t section, const char *name, Str value)
 
 void toml_unset(Toml *t, size_t section, const char *name)
 {
-    TomlLine *l = find(t, section, name);
-    if (l)
+    for (TomlLine *l; (l = find(t, section, name));) /* twice in a file that somebody wrote by hand */
         l->removed = true;
 }
 
