@@ -383,9 +383,10 @@ static Status admit(Database *db, Error *err)
     if (db->state != DB_OPEN)
         return FAIL(err, S_UNAVAILABLE, "database %s is %s%s%s", db->name, database_state_name(db->state), db->last_error.code ? ": " : "",
                     db->last_error.code ? db->last_error.text : "");
-    if (db->pressure == PRESSURE_SLOW || ring_backlog_bytes(&db->link->call) > CALL_BACKLOG_BYTES_MAX) {
+    bool late = db->pressure == PRESSURE_SLOW && db->quota == 0;
+    if (late || ring_backlog_bytes(&db->link->call) > CALL_BACKLOG_BYTES_MAX) {
         db->starved = true;
-        return FAIL(err, S_BUSY, db->pressure == PRESSURE_SLOW ? "the tables in PostgreSQL are late" : "the worker's call ring is full");
+        return FAIL(err, S_BUSY, late ? "the tables in PostgreSQL are late" : "the worker's call ring is full");
     }
     return S_OK;
 }
@@ -440,6 +441,8 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
 {
     (void)user;
     TRY(admit(db, err));
+    db->admitted++;
+    db->quota -= db->quota > 0;
     uint32_t slot = (uint32_t)(uintptr_t)net_client_data(client) - 1;
     ASSERT(slot < db->nslots && db->slots[slot].client == client);
     Slot *s = &db->slots[slot];
@@ -933,14 +936,26 @@ void database_fail(Database *db, const Error *err)
 
 static void feed_starved(Database *db)
 {
-    if (!db->starved || db->state != DB_OPEN || db->pressure != PRESSURE_NONE || ring_backlog_bytes(&db->link->call) >= CALL_BACKLOG_BYTES_MAX / 2)
+    bool late = db->pressure == PRESSURE_FULL || (db->pressure == PRESSURE_SLOW && db->quota == 0);
+    if (!db->starved || db->state != DB_OPEN || late || ring_backlog_bytes(&db->link->call) >= CALL_BACKLOG_BYTES_MAX / 2)
         return;
     db->starved = false;
     net_channel_writable(db->channel);
 }
 
+/* While the tables are late each tick takes in less than the one before, so that callers are slowed and not stopped. */
+void database_tick(Database *db)
+{
+    enum { QUOTA_MIN = 64 };
+    db->quota = MAX(db->admitted - db->admitted / 4, (uint32_t)QUOTA_MIN);
+    db->admitted = 0;
+    feed_starved(db);
+}
+
 void database_set_pressure(Database *db, StoragePressure level, const char *why)
 {
+    if (level == PRESSURE_SLOW && db->pressure == PRESSURE_NONE)
+        db->quota = 0; /* the tick gives the first one */
     if (level == PRESSURE_FULL && db->pressure != PRESSURE_FULL)
         log_warn("database %s: calls are refused: %s", db->name, why);
     else if (level != PRESSURE_FULL && db->pressure == PRESSURE_FULL)

@@ -13,6 +13,7 @@
 
 typedef struct Host Host;
 typedef struct NetDb Database;
+enum { HOST_TICK_MS = 50 };
 
 typedef struct HostConfig {
     char data_dir[512];
@@ -118,6 +119,7 @@ struct NetDb {
     bool calls_unpublished;
     bool starved;               /* a client was told S_BUSY */
     StoragePressure pressure;
+    uint32_t admitted, quota;   /* calls taken in this tick; PRESSURE_SLOW: calls that it may still take */
     char pressure_why[256];     /* PRESSURE_FULL: calls are refused with this reason */
     _Atomic uint64_t complete, durable; /* storage's log thread writes */
     _Atomic bool progressed;
@@ -163,6 +165,7 @@ void database_watch(Database *db);     /* the link is ready: read its frames, se
 void database_unwatch(Database *db);
 void database_set_pressure(Database *db, StoragePressure level, const char *why);
 void database_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
+void database_tick(Database *db); /* every HOST_TICK_MS */
 void database_drain(Database *db);
 void database_flush_calls(Database *db);
 void database_close_clients(Database *db, uint16_t code, const char *reason);

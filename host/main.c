@@ -211,6 +211,7 @@ static void on_tick(uv_timer_t *timer)
         if (db->state != DB_OPEN || !db->link)
             continue;
         database_drain(db); /* log lines ring no bell; a worker that rings without content is only looked at here */
+        database_tick(db);
         database_flush_calls(db);
         if (!db->link)
             continue;
@@ -219,6 +220,7 @@ static void on_tick(uv_timer_t *timer)
         if (call && since < now && now - since > (uint64_t)h->config.call_ms_max * 1000000u && atomic_load(&w->current_call) == call) {
             logs_system(db->logs, 0, "A call ran longer than %u ms (call_timeout_ms): its worker is replaced", h->config.call_ms_max);
             log_error("database %s: a call ran longer than %u ms: the worker is killed", db->name, h->config.call_ms_max);
+            snprintf(db->link->kill_reason, sizeof db->link->kill_reason, "it ran longer than %u ms (--call-timeout-ms)", h->config.call_ms_max);
             link_kill(db->link);
         }
         if (db->refs == 0 && !db->operating && now - db->idle_since_ns > (uint64_t)h->config.idle_close_ms * 1000000u) {
@@ -450,7 +452,7 @@ static void init_handles(Host *h)
     uv_timer_init(&h->loop, &h->tick);
     h->wake.data = h->check.data = h->tick.data = h;
     uv_check_start(&h->check, on_check);
-    uv_timer_start(&h->tick, on_tick, 50, 50);
+    uv_timer_start(&h->tick, on_tick, HOST_TICK_MS, HOST_TICK_MS);
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&h->loop, &stop_signals[i]);
         stop_signals[i].data = h;
