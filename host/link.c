@@ -206,8 +206,9 @@ void link_reap(Link *link)
         snprintf(link->exit_text, sizeof link->exit_text, "exited with status %d%s%s", info.si_status, said[0] ? ": " : "", said);
     } else {
         link->exit_signal = info.si_status;
+        const char *why = link->kill_reason[0] ? link->kill_reason : said;
         snprintf(link->exit_text, sizeof link->exit_text, "killed by signal %d (%s)%s%s", info.si_status,
-                 link_signal_name(info.si_status), said[0] ? ": " : "", said);
+                 link_signal_name(info.si_status), why[0] ? ": " : "", why);
     }
     link->dead = true;
     pthread_cond_broadcast(&link->answered);

@@ -41,6 +41,7 @@ typedef struct Link {
     int exit_signal;     /* 0: exited */
     int exit_code;
     char exit_text[256]; /* "killed by signal 11 (Segmentation fault)" and what it printed last */
+    char kill_reason[100];     /* set before we kill it ourselves */
 } Link;
 
 /* Start a worker. It is not yet loaded with anything. */

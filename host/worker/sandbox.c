@@ -159,7 +159,7 @@ static void last_words(const char *text)
     ring_publish(w);
 }
 
-/* "offset 0x1234 of /dir/chat-1a2b.so (near send_message+0x12)" */
+/* "offset 0x1234 of chat-1a2b.so (near send_message+0x12)": the text may reach clients, so no paths. */
 static void describe_pc(char *out, size_t size, uintptr_t pc)
 {
     Dl_info info;
@@ -168,7 +168,8 @@ static void describe_pc(char *out, size_t size, uintptr_t pc)
     else if (!dladdr((void *)pc, &info) || !info.dli_fname) /* NOLINT: an address, never used as a pointer */
         snprintf(out, size, "address 0x%lx, outside of every library", (unsigned long)pc);
     else {
-        int n = snprintf(out, size, "offset 0x%lx of %s", (unsigned long)(pc - (uintptr_t)info.dli_fbase), info.dli_fname);
+        const char *slash = strrchr(info.dli_fname, '/');
+        int n = snprintf(out, size, "offset 0x%lx of %s", (unsigned long)(pc - (uintptr_t)info.dli_fbase), slash ? slash + 1 : info.dli_fname);
         if (info.dli_sname && n > 0 && (size_t)n < size)
             snprintf(out + n, size - (size_t)n, " (near %s+0x%lx)", info.dli_sname, (unsigned long)(pc - (uintptr_t)info.dli_saddr));
     }
