@@ -32,11 +32,13 @@ TOOL_SRC := $(wildcard tests/bench/*.c)
 SIM_OBJ  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/sim/*.c))
 BIN      := $(BUILD)/bin/spacetime $(BUILD)/bin/spacetimedb-host $(BUILD)/bin/spacetimedb-worker
 
-.PHONY: all help deps run demo test check unit integration sim bench soak fuzz asan ubsan tsan lint format format-check install uninstall clean plugins
+.PHONY: all help deps run demo test unit sim bench fuzz asan tsan lint format format-check install uninstall clean
 all: $(BIN) ## build everything
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 18
+	@echo
+	@echo 'V=1 shows the commands; BUILD=DIR builds elsewhere; CC=clang with another compiler; OPT="-O0 -g" with other options.'
 
 deps: ## install the Debian packages that are missing
 	@packaging/install-deps.sh build
@@ -44,12 +46,12 @@ deps: ## install the Debian packages that are missing
 run: ## install, build, start a host on its own PostgreSQL, publish the chat example, show it, stay up
 	@packaging/install-deps.sh build run
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@packaging/demo.sh run
+	@BUILD=$(BUILD) packaging/demo.sh run
 
 demo: ## the same show, then stop everything
 	@packaging/install-deps.sh build run
 	@$(MAKE) --no-print-directory $(JOBS) all
-	@packaging/demo.sh demo
+	@BUILD=$(BUILD) packaging/demo.sh demo
 
 test: ## install what is missing, then every test
 	@packaging/install-deps.sh build run test
@@ -147,21 +149,25 @@ lint: ## static analysis, include rules, every header alone, both compilers
 	@tests/lint.sh
 format: ## lay out every C file
 	clang-format -i $(C_FILES)
-format-check:
+format-check: ## is every C file laid out so?
 	@clang-format --dry-run --Werror $(C_FILES)
 
 # ---- install ----
 PREFIX ?= /usr/local
+MANDIR ?= $(PREFIX)/share/man
+INSTALLED = $(addprefix $(PREFIX)/,bin include/spacetime-pg share/spacetime-pg/sql share/bash-completion/completions) $(MANDIR)/man1
 install: all ## into PREFIX (default /usr/local), DESTDIR honoured
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/spacetime-pg $(DESTDIR)$(PREFIX)/share/spacetime-pg/sql $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR),$(INSTALLED))
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 sdk/*.h $(DESTDIR)$(PREFIX)/include/spacetime-pg
 	install -m 644 sql/*.sql $(DESTDIR)$(PREFIX)/share/spacetime-pg/sql
-	install -m 644 packaging/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-uninstall:
+	install -m 644 packaging/completions/spacetime.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/spacetime
+	install -m 644 packaging/man/*.1 $(DESTDIR)$(MANDIR)/man1
+uninstall: ## what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(BIN)))
 	rm -rf $(DESTDIR)$(PREFIX)/include/spacetime-pg $(DESTDIR)$(PREFIX)/share/spacetime-pg
-	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/spacetime*.1
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/spacetime
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(wildcard packaging/man/*.1)))
 clean: ## remove build/
 	rm -rf build
 

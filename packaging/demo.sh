@@ -4,42 +4,60 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-demo}
-bin=$PWD/build/bin
-work=$PWD/build/demo
-listen=${LISTEN:-127.0.0.1:3000}
-[ "$mode" = run ] || listen=${LISTEN:-127.0.0.1:0}
-fresh() { # as root the embedded PostgreSQL runs as another user, which must reach its files
-  if [ "$(id -u)" = 0 ]; then work=$(mktemp -d /tmp/spacetime-demo-XXXXXX); chmod 711 "$work"; else rm -rf "$work"; mkdir -p "$work"; fi
-}
-fresh
+bin=$PWD/${BUILD:-build}/bin
+taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# The demo takes any free port; what stays up takes 3000, or the next one that is free.
+port=0
+if [ "$mode" = run ]; then
+  port=3000
+  while taken $port && [ $port -lt 3020 ]; do port=$((port + 1)); done
+fi
+listen=${LISTEN:-127.0.0.1:$port}
+# Not in the tree: as root the embedded PostgreSQL runs as another user, which must reach its files.
+work=$(mktemp -d /tmp/spacetime-demo-XXXXXX)
+chmod 711 "$work"
 log=$work/host.log
 config=$work/cli.toml
 host_pid=
+keep= # set when something failed and the files tell why
+up=   # set when the host stays up
 step() { printf '\n== %s\n' "$*"; }
-fail() { printf 'FAILED: %s\n' "$*" >&2; [ ! -f "$log" ] || { echo "--- the host's log ends:" >&2; tail -15 "$log" >&2; }; exit 1; }
+fail() {
+  printf 'FAILED: %s\n' "$*" >&2
+  [ ! -f "$log" ] || { echo "--- $log ends:" >&2; tail -15 "$log" >&2; }
+  keep=1
+  exit 1
+}
 stop_all() {
   status=$?
+  trap '' INT TERM # once is enough: the host stores what is complete, and ends
   [ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
   if [ -n "$host_pid" ] && kill -0 "$host_pid" 2>/dev/null; then
     kill -TERM "$host_pid"
     wait "$host_pid" 2>/dev/null || true
   fi
-  if [ "$mode" = demo ] && [ $status = 0 ]; then case $work in /tmp/*) rm -rf "$work" ;; esac; fi
+  [ -n "$keep" ] || rm -rf "$work"
+  [ -z "$up" ] || echo "Stopped."
   exit $status
 }
 trap stop_all EXIT
-trap 'exit 130' INT TERM
+trap 'echo; exit ${up:-130}' INT TERM
 spacetime() { "$bin/spacetime" --config-path "$config" "$@"; }
 expect() { # expect TITLE PATTERN COMMAND...: runs, shows what it prints, and insists on the pattern
-  local title=$1 pattern=$2 out
+  local title=$1 pattern=$2 out word
   shift 2
-  printf '$ %s\n' "$*"
+  printf '$'
+  for word in "$@"; do
+    case $word in *\'*) printf ' "%s"' "$word" ;; *[!A-Za-z0-9_./:=-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
+  done
+  echo
   out=$("$@" 2>&1) || { printf '%s\n' "$out"; fail "$title"; }
-  printf '%s\n' "$out" | sed 's/^/  /'
+  [ -z "$out" ] || printf '%s\n' "$out" | sed 's/^/  /'
   grep -qE -- "$pattern" <<<"$out" || fail "$title: expected $pattern"
 }
 
 step "Starting a host with its own PostgreSQL in $work/data"
+[ "$mode" != run ] || [ "$port" = 3000 ] || [ -n "${LISTEN:-}" ] || echo "  port 3000 is taken; taking $port (LISTEN=address:port chooses)"
 "$bin/spacetimedb-host" start --data-dir "$work/data" --listen-addr "$listen" >"$log" 2>&1 &
 host_pid=$!
 for ((i = 0; i < 600; i++)); do
@@ -100,9 +118,10 @@ if [ "$mode" = demo ]; then
   echo "Every step did what it says."
   exit 0
 fi
+up=0
 cat <<EOT
 
-The host is up at $url (Ctrl-C stops it). Try, in another terminal:
+The host is up at $url. Ctrl-C stops it and removes $work. Try, in another terminal:
 
   export PATH=$bin:\$PATH SPACETIME_CONFIG=$config
   spacetime call chat send_message "Hi"
@@ -112,4 +131,6 @@ The host is up at $url (Ctrl-C stops it). Try, in another terminal:
   spacetime init --lang c my-app && cd my-app && spacetime publish my-app
 
 EOT
-wait "$host_pid"
+wait "$host_pid" || true
+host_pid=
+fail "the host ended"
