@@ -239,7 +239,8 @@ Status link_send_control(Link *link, uint8_t kind, uint32_t nparts, const Bytes 
 {
     Bytes all[8] = {{&kind, 1}};
     ASSERT(nparts < COUNT_OF(all));
-    memcpy(all + 1, parts, nparts * sizeof *parts);
+    for (uint32_t i = 0; i < nparts; i++)
+        all[i + 1] = parts[i];
     ring_write(&link->control, nparts + 1, all);
     ring_publish(&link->control);
     bell_ring(&link->area, BELL_WORKER, false);
