@@ -14,6 +14,7 @@
 enum {
     CONTROL_BACKLOG_BYTES_MAX = 4 << 20, /* of unsent control records before the sender waits */
     CONTROL_WAIT_US = 50,
+    PUSH_NS = 1000000,
     FRAME_RECORD_BYTES_MAX = 512 << 20,
 };
 
@@ -145,6 +146,7 @@ out:
 
 void link_kill(Link *link)
 {
+    link->killed = true;
     if (!link->dead && link->pidfd >= 0)
         syscall(SYS_pidfd_send_signal, link->pidfd, SIGKILL, NULL, 0);
 }
@@ -296,6 +298,15 @@ static Status take_answer(Link *link, Error *err)
     return S_OK;
 }
 
+/* What did not fit yet. It rings each time: the worker may have read everything and lain down before this was visible. */
+static void push_control(Link *link)
+{
+    if (!ring_backlog_bytes(&link->control))
+        return;
+    ring_publish(&link->control);
+    bell_ring(&link->area, BELL_WORKER, false);
+}
+
 static Status await_own(Link *link, uint64_t deadline_ns, Error *err)
 {
     for (;;) {
@@ -304,7 +315,7 @@ static Status await_own(Link *link, uint64_t deadline_ns, Error *err)
             return take_answer(link, err);
         if (link->frame.bad)
             return FAIL(err, S_INTERNAL, "the worker broke the ring protocol");
-        ring_publish(&link->control);
+        push_control(link);
         uint64_t now = clock_monotonic_ns();
         if (now >= deadline_ns)
             return FAIL(err, S_UNAVAILABLE, "the worker did not answer in time");
@@ -332,8 +343,20 @@ static Status await_watched(Link *link, uint64_t deadline_ns, Error *err)
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u)};
     pthread_mutex_lock(&link->lock);
     int timed_out = 0;
-    while (!link->answer_ready && !link->dead && !timed_out)
-        timed_out = pthread_cond_timedwait(&link->answered, &link->lock, &until);
+    while (!link->answer_ready && !link->dead && !timed_out) {
+        push_control(link);
+        bool pushing = ring_backlog_bytes(&link->control);
+        struct timespec soon;
+        clock_gettime(CLOCK_MONOTONIC, &soon);
+        bool late = soon.tv_sec > until.tv_sec || (soon.tv_sec == until.tv_sec && soon.tv_nsec >= until.tv_nsec);
+        if ((soon.tv_nsec += PUSH_NS) >= 1000000000) {
+            soon.tv_sec++;
+            soon.tv_nsec -= 1000000000;
+        }
+        timed_out = pthread_cond_timedwait(&link->answered, &link->lock, pushing ? &soon : &until);
+        if (pushing && !late)
+            timed_out = 0;
+    }
     Status status;
     if (link->answer_ready)
         status = take_answer(link, err);
