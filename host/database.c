@@ -3,6 +3,7 @@
 #include "host/wire/identity.h"
 #include "host/wire/messages.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -105,7 +106,7 @@ void database_operate(Database *db, void (*work)(Operation *), void (*after)(Ope
 
 /* ---- opening ---- */
 
-static void tell_waiters(Database *db, const Error *err)
+void database_tell_waiters(Database *db, const Error *err)
 {
     OpenWaiter *w = db->waiters;
     db->waiters = NULL;
@@ -130,7 +131,8 @@ static void open_work(Operation *op)
 static void backoff(Database *db)
 {
     static const uint32_t pause_ms[] = {0, 0, 250, 1000, 4000, 15000, 60000};
-    uint32_t at = MIN(db->crashes, (uint32_t)COUNT_OF(pause_ms) - 1);
+    bool passing = db->last_error.code == S_UNAVAILABLE || db->last_error.code == S_BUSY; /* not for the module to cure */
+    uint32_t at = MIN(db->crashes, passing ? 3u : (uint32_t)COUNT_OF(pause_ms) - 1);
     db->retry_at_ns = clock_monotonic_ns() + (uint64_t)pause_ms[at] * 1000000u;
 }
 
@@ -140,8 +142,12 @@ static void open_after(Operation *op)
     Error *err = op->arg;
     if (err->code == S_OK) {
         db->last_error = (Error){0};
-        database_watch(db);
-        tell_waiters(db, NULL);
+        if (db->state != DB_OPEN && db->state != DB_RECOVERING) /* else an earlier operation has opened it */
+            database_watch(db);
+        if (db->state == DB_CLOSED)
+            database_tell_waiters(db, &db->last_error); /* storage failed meanwhile */
+        else
+            database_tell_waiters(db, NULL);
     } else {
         if (db->state != DB_DELETED)
             db->state = DB_CLOSED;
@@ -149,7 +155,7 @@ static void open_after(Operation *op)
         db->crashes++;
         backoff(db);
         log_error("database %s: cannot open: %s", db->name, err->text);
-        tell_waiters(db, err);
+        database_tell_waiters(db, err);
     }
     free(err);
 }
@@ -176,6 +182,7 @@ static void open_known(Database *db, void (*done)(void *ctx, NetDb *db, const Er
     db->waiters = w;
     if (db->state == DB_CLOSED) {
         db->state = DB_OPENING;
+        db->failure = (Error){0};
         database_operate(db, open_work, open_after, NEW(Error));
     } else if (db->state == DB_CLOSING) {
         /* the closing operation is running: open again behind it */
@@ -634,6 +641,15 @@ static bool deliver(Database *db, Bytes record)
     }
 }
 
+/* A worker that answers is not one that dies at once. */
+static void note_progress(Database *db)
+{
+    if (!db->crashes)
+        return;
+    db->crashes = 0;
+    db->progress_ns = clock_monotonic_ns();
+}
+
 static void drain_logs(Database *db)
 {
     Bytes record;
@@ -686,8 +702,8 @@ void database_drain(Database *db)
     }
     drain_logs(db);
     trim_inflight(db);
-    if (db->crashes && bytes)
-        db->crashes = 0;
+    if (bytes)
+        note_progress(db);
     db->frames_left = bytes >= DRAIN_BYTES_MAX;
     if (!db->frames_left && !db->early.len) {
         bell_sleep_begin(&link->area, BELL_NET, true);
@@ -714,7 +730,9 @@ static void recover_after(Operation *op)
 {
     Database *db = op->db;
     Error *err = op->arg;
-    if (err->code == S_OK) {
+    if (db->state != DB_RECOVERING) {
+        /* it failed meanwhile: what was loaded goes with the closing that waits behind us */
+    } else if (err->code == S_OK) {
         database_watch(db);
         log_info("database %s: the worker is back at offset %llu", db->name, (unsigned long long)db->ready_offset);
     } else {
@@ -736,7 +754,9 @@ static void worker_exited(Database *db)
     log_error("database %s: the worker was %s (call %llu)", db->name, link->exit_text, (unsigned long long)current);
     logs_system(db->logs, 0, "The module's worker process was %s; it is restarted", link->exit_text);
     db->state = DB_RECOVERING;
-    db->crashes++;
+    if (db->crashes++ == 0)
+        db->progress_ns = clock_monotonic_ns();
+    db->killed_from_outside = link->exit_signal == SIGKILL && !link->killed;
     database_operate(db, recover_work, recover_after, NEW(Error));
 }
 
@@ -786,6 +806,11 @@ void database_watch(Database *db)
         database_register_again(db);
     net_channel_writable(db->channel);
     database_drain(db);
+    if (db->failure.code != S_OK) { /* storage gave up while we were opening */
+        Error failure = db->failure;
+        db->failure = (Error){0};
+        database_fail(db, &failure);
+    }
 }
 
 void database_unwatch(Database *db)
@@ -804,6 +829,7 @@ void database_unwatch(Database *db)
 void database_settle_dead_worker(Database *db, uint64_t offset)
 {
     Link *link = db->link;
+    uint64_t answered = db->answered_call_seq;
     while (db->early.len || ring_read(&link->frame, &db->early)) {
         Bytes record = db->early;
         db->early = (Bytes){0};
@@ -812,6 +838,8 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         if (record.ptr[0] != FRAME_CONTROL && !deliver(db, record))
             break;
     }
+    if (db->answered_call_seq != answered)
+        note_progress(db);
     trim_inflight(db);
     /* The call that was running fails; all others of the queue never had an effect and go to the new worker. */
     uint64_t current = atomic_load(&link->area.worker_cursors->current_call);
@@ -821,6 +849,8 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         memcpy(&h, p + 4, sizeof h);
         if (h.call_seq != current)
             continue;
+        if (h.flags & CALL_SILENT) /* registering again is repeated, and nobody waits for it */
+            break;
         char text[512];
         Reader r = reader_of(bytes_of(p + 4 + sizeof h, load_u32(p) - sizeof h));
         Slot *s = slot_of(db, h.slot, h.generation);
@@ -920,18 +950,49 @@ void database_close_clients(Database *db, uint16_t code, const char *reason)
         }
 }
 
+void database_forget_clients(Database *db)
+{
+    for (uint32_t i = 0; i < db->nslots; i++) {
+        while (db->slots[i].nsets)
+            query_set_drop(&db->slots[i], 0);
+        free(db->slots[i].sets);
+    }
+    free(db->slots);
+    db->slots = NULL;
+    db->nslots = 0;
+    db->free_slot = CLIENT_NONE;
+    db->inflight.len = db->inflight_head = 0;
+    db->starved = false;
+    /* offsets may begin again lower: what the old ones allowed says nothing about the new */
+    net_channel_free(db->channel);
+    db->channel = net_channel_new(db->host->net);
+}
+
+static void failed_work(Operation *op) { op_close(op->db); }
+static void failed_after(Operation *op)
+{
+    Database *db = op->db;
+    for (uint32_t i = 0; i < db->nhistory; i++) {
+        module_def_unref(db->history[i].def);
+        free((void *)db->history[i].ids);
+    }
+    db->nhistory = 0;
+}
+
 void database_fail(Database *db, const Error *err)
 {
     db->last_error = *err;
     db->state = DB_CLOSED;
     backoff(db);
-    if (db->link) {
+    if (db->link && db->bell_poll) { /* watched: an operation may wait for its answer */
         link_kill(db->link);
+        link_reap(db->link);
         database_unwatch(db);
     }
     logs_system(db->logs, 0, "The database stopped: %s", err->text);
     database_close_clients(db, 1011, err->text);
-    db->inflight.len = db->inflight_head = 0;
+    database_forget_clients(db);
+    database_operate(db, failed_work, failed_after, NULL); /* worker, source and lease are given back before it may open again */
 }
 
 static void feed_starved(Database *db)

@@ -101,6 +101,9 @@ struct NetDb {
     OpenWaiter *waiters;
     Error last_error;           /* why it is closed, if it failed */
     uint32_t crashes;           /* in a row without a call that ended well */
+    bool killed_from_outside;   /* how the last one died: not the module's doing */
+    uint64_t progress_ns;       /* when a worker was opened or last answered something */
+    Error failure;              /* storage's, when it came while the database was being opened */
     uint64_t retry_at_ns;
 
     /* open: */
@@ -166,6 +169,8 @@ void database_unwatch(Database *db);
 void database_set_pressure(Database *db, StoragePressure level, const char *why);
 void database_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
 void database_tick(Database *db); /* every HOST_TICK_MS */
+void database_tell_waiters(Database *db, const Error *err); /* NULL: it is open */
+void database_forget_clients(Database *db); /* slots, waiting calls, held frames: another life begins */
 void database_drain(Database *db);
 void database_flush_calls(Database *db);
 void database_close_clients(Database *db, uint16_t code, const char *reason);
@@ -201,7 +206,7 @@ struct Host {
     uv_idle_t more;
     uv_timer_t tick;
     pthread_t loop_thread;
-    bool stopping;
+    _Atomic bool stopping;
     uint64_t module_counter;
     int64_t started_us;
 };

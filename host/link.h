@@ -34,6 +34,7 @@ typedef struct Link {
     pthread_cond_t answered;
     bool watched;        /* the loop reads frames */
     bool dead;           /* exited; exit_text says how */
+    bool killed;         /* by us */
     uint8_t awaiting;    /* ControlKind that a job waits for, 0: none */
     bool answer_ready;
     Status answer_status;

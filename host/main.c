@@ -129,6 +129,8 @@ static void failure_on_loop(void *arg)
     if (db && (db->state == DB_OPEN || db->state == DB_RECOVERING)) {
         log_error("database %s: storage: %s", db->name, n->err.text);
         database_fail(db, &n->err);
+    } else if (db && (db->state == DB_OPENING || db->state == DB_CLOSING)) {
+        db->failure = n->err; /* database_watch looks at it */
     }
     free(n);
 }

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+enum { CRASHES_MAX = 5, KILLS_SECONDS_MAX = 30 };
 enum { LOAD_TIMEOUT_MS = 600000, WORKER_UID_BASE = 1000000, WORKER_UID_COUNT = 60000 };
 
 /* ---- module files ---- */
@@ -187,7 +190,10 @@ static Status load_schema(void *user, const SchemaImage *image, Bytes program, E
     TRY(module_file_write(db->host, db->identity, program, path, err));
     LinkConfig config;
     link_config_for(db->host, db->identity, db->name, &config, dir, sizeof dir);
-    TRY(link_spawn(&l->link, &config, err));
+    if (link_spawn(&l->link, &config, err) != S_OK) {
+        unlink(path);
+        return err->code;
+    }
     if (l->first) {
         if (db->image.def)
             module_def_unref(db->image.def);
@@ -199,6 +205,7 @@ static Status load_schema(void *user, const SchemaImage *image, Bytes program, E
         free(db->since_versions);
         db->since_versions = since_versions_next(NULL, NULL, &db->image);
     } else if (image->version != db->image.version) {
+        unlink(path);
         return FAIL(err, S_FENCED, "the catalog holds schema version %u, this host ran %u: another host has published", image->version, db->image.version);
     }
     OWN(buf) Buf load = {0};
@@ -309,7 +316,7 @@ void forget_link(void *arg)
 Status op_open(Database *db, Error *err)
 {
     Host *h = db->host;
-    if (db->state == DB_OPEN)
+    if (db->state == DB_OPEN || db->state == DB_RECOVERING)
         return S_OK;
     if (db->attached) { /* it failed earlier */
         storage_detach(h->storage, db->id);
@@ -352,33 +359,81 @@ typedef struct Settle {
 static void settle_on_loop(void *arg)
 {
     Settle *s = arg;
+    if (s->db->state != DB_RECOVERING) /* it failed meanwhile: its clients are gone */
+        return;
     database_settle_dead_worker(s->db, s->offset);
     net_channel_progress(s->db->channel, s->offset, s->offset);
+}
+
+static bool recovery_ended(const Database *db) { return db->host->stopping || db->state != DB_RECOVERING; }
+
+/* It dies at once, again and again. A worker killed from outside is given time: whoever kills it may stop doing so. */
+static bool crashes_without_end(const Database *db)
+{
+    if (db->crashes <= CRASHES_MAX)
+        return false;
+    return !db->killed_from_outside || clock_monotonic_ns() - db->progress_ns > (uint64_t)KILLS_SECONDS_MAX * 1000000000u;
+}
+
+static void recovery_pause(const Database *db, uint32_t failures)
+{
+    enum { STEP_MS = 10, PAUSE_MS_MAX = 1000 };
+    uint32_t crashes = db->crashes > 2 ? db->crashes - 2 : 0, n = MAX(crashes, failures);
+    uint32_t pause_ms = n ? MIN(10u << MIN(n, 10u), (uint32_t)PAUSE_MS_MAX) : 0;
+    for (uint32_t waited = 0; waited < pause_ms && !recovery_ended(db); waited += STEP_MS)
+        nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000L}, NULL);
+}
+
+/* A worker at exactly `expected`, attached to storage. While it is not to be had for a passing reason (PostgreSQL is away, somebody
+ * kills worker after worker) it is tried again: clients stay connected, their calls wait or are refused. */
+static Status replace_worker(Database *db, uint64_t expected, Error *err)
+{
+    Host *h = db->host;
+    for (uint32_t failures = 0;; failures++) {
+        recovery_pause(db, failures);
+        if (crashes_without_end(db))
+            return FAIL(err, S_UNAVAILABLE, "the module's process died %u times in a row; see its log, then publish a repaired module", db->crashes);
+        if (recovery_ended(db))
+            return FAIL(err, S_UNAVAILABLE, "database %s is being stopped", db->name);
+        Loading l = {.db = db};
+        uint64_t offset = 0;
+        *err = (Error){0};
+        Status status = load_worker(&l, &offset, err);
+        free(l.clients);
+        if (status == S_OK && offset != expected)
+            status = FAIL(err, S_INTERNAL, "the log ends at offset %llu, the dead worker had completed %llu", (unsigned long long)offset,
+                          (unsigned long long)expected);
+        if (status == S_OK) {
+            db->link = l.link;
+            db->ready_offset = offset;
+            db->source = link_source(l.link);
+            return storage_replace_source(h->storage, db->id, &db->source, err);
+        }
+        bool died = l.link && l.link->dead;
+        if (died) {
+            db->crashes++;
+            db->killed_from_outside = l.link->exit_signal == SIGKILL && !l.link->killed;
+        }
+        link_free(l.link);
+        bool passing = died || status == S_UNAVAILABLE || status == S_BUSY || (err->sqlstate[0] && storage_passing(err));
+        if (!passing)
+            return status;
+        log_warn("database %s: the worker is not back yet: %s", db->name, err->text);
+    }
 }
 
 Status op_recover(Database *db, Error *err)
 {
     Host *h = db->host;
     Settle settle = {.db = db};
-    TRY(storage_drain_source(h->storage, db->id, &settle.offset, err));
+    Status status;
+    do { /* PostgreSQL may be away at the same time */
+        status = storage_drain_source(h->storage, db->id, &settle.offset, err);
+    } while (status == S_UNAVAILABLE && !recovery_ended(db));
+    TRY(status);
     host_on_loop(h, settle_on_loop, &settle);
     host_on_loop(h, forget_link, db);
-    if (db->crashes > 5) /* it dies at once, again and again */
-        return FAIL(err, S_UNAVAILABLE, "the module's process died %u times in a row; see its log, then publish a repaired module", db->crashes);
-    Loading l = {.db = db};
-    uint64_t offset = 0;
-    Status status = load_worker(&l, &offset, err);
-    db->link = l.link;
-    free(l.clients);
-    if (status == S_OK && offset != settle.offset)
-        status = FAIL(err, S_INTERNAL, "the log ends at offset %llu, the dead worker had completed %llu", (unsigned long long)offset,
-                      (unsigned long long)settle.offset);
-    if (status == S_OK) {
-        db->ready_offset = offset;
-        db->source = link_source(l.link);
-        status = storage_replace_source(h->storage, db->id, &db->source, err);
-    }
-    return status;
+    return replace_worker(db, settle.offset, err);
 }
 
 /* ---- closing ---- */

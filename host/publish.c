@@ -282,7 +282,7 @@ static void publish_new_work(Operation *op)
     memcpy(publish.owner, p->caller, 32);
     bool unknown = false;
     status = storage_publish(p->host->storage, &publish, &p->new_id, &unknown, err);
-    while (status != S_OK && unknown) { /* neither may run before the catalog has told */
+    while (status != S_OK && unknown && !p->host->stopping) { /* neither may run before the catalog has told */
         uint32_t version = 0;
         Status asked = storage_publish_outcome(p->host->storage, p->identity, &version, err);
         if (asked == S_UNAVAILABLE) {
@@ -332,6 +332,8 @@ static void publish_new_after(Operation *op)
     Database *db = p->db;
     if (p->committed && p->name[0])
         snprintf(db->name, sizeof db->name, "%s", p->name);
+    Error gone;
+    FAIL(&gone, p->committed ? S_UNAVAILABLE : S_NOT_FOUND, "%s", p->err.code ? p->err.text : "No such database.");
     if (p->swapped) {
         database_watch(db);
         database_release(db);
@@ -343,6 +345,7 @@ static void publish_new_after(Operation *op)
         if (db->link)
             forget_link(db);
     }
+    database_tell_waiters(db, p->swapped ? NULL : &gone); /* whoever found the name in the catalog before we were done */
     link_free(p->link);
     publishing_free(p);
 }
@@ -430,7 +433,7 @@ static Status publish_update(Publishing *p, Error *err)
             memcpy(publish.owner, db->owner, 32);
             status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
         }
-        while (status != S_OK && unknown) {
+        while (status != S_OK && unknown && !h->stopping) {
             uint32_t version = 0;
             Error asking;
             Status asked = storage_publish_outcome(h->storage, p->identity, &version, &asking);
@@ -466,16 +469,7 @@ static void close_for_reset(void *arg)
 static void reset_slots(void *arg)
 {
     Database *db = arg;
-    for (uint32_t i = 0; i < db->nslots; i++) {
-        while (db->slots[i].nsets)
-            buf_done(&db->slots[i].sets[--db->slots[i].nsets].queries);
-        free(db->slots[i].sets);
-    }
-    free(db->slots);
-    db->slots = NULL;
-    db->nslots = 0;
-    db->free_slot = CLIENT_NONE;
-    db->inflight.len = db->inflight_head = 0;
+    database_forget_clients(db);
     for (uint32_t i = 0; i < db->nhistory; i++) {
         module_def_unref(db->history[i].def);
         free((void *)db->history[i].ids);
@@ -495,7 +489,11 @@ static Status publish_reset(Publishing *p, Error *err)
     host_on_loop(h, close_for_reset, db);
     link_stop(db->link, LINK_STOP_TIMEOUT_MS);
     uint64_t last;
-    TRY(storage_drain_source(h->storage, db->id, &last, err));
+    Status drained;
+    do {
+        drained = storage_drain_source(h->storage, db->id, &last, err);
+    } while (drained == S_UNAVAILABLE && !h->stopping);
+    TRY(drained);
     Publish publish = {.old_image = &db->image, .new_image = &p->image, .program = p->program, .lease = &db->lease, .reset = true,
                        .first_record = buf_bytes(&p->first_record)};
     memcpy(publish.program_hash, p->program_hash, 32);
@@ -504,7 +502,7 @@ static Status publish_reset(Publishing *p, Error *err)
     memcpy(publish.owner, db->owner, 32);
     bool unknown = false;
     Status status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
-    while (status != S_OK && unknown) {
+    while (status != S_OK && unknown && !h->stopping) {
         uint32_t version = 0;
         Error asking;
         if (storage_publish_outcome(h->storage, p->identity, &version, &asking) == S_OK) {

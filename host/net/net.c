@@ -110,6 +110,7 @@ void net_channel_free(NetChannel *ch)
     if (!ch)
         return;
     ch->abandoned = true;
+    ch->writable = true; /* who waits for room is told how it ended */
     if (ch->clients == 0)
         channel_end(ch);
 }
@@ -119,6 +120,20 @@ void channel_leave(NetChannel *ch)
     ASSERT(ch->clients > 0);
     if (--ch->clients == 0 && ch->abandoned)
         channel_end(ch);
+}
+
+/* The channel that the client's database has now: it may have another one since the client came. */
+void client_channel(NetClient *c)
+{
+    NetChannel *was = c->ch, *now = c->net->config.backend.channel(c->net->config.backend.user, c->db);
+    if (was == now || c->held_listed)
+        return;
+    if (was)
+        client_unstall(c);
+    c->ch = now;
+    now->clients++;
+    if (was)
+        channel_leave(was);
 }
 
 void net_channel_progress(NetChannel *ch, uint64_t complete, uint64_t durable)
@@ -139,6 +154,7 @@ void net_channel_writable(NetChannel *ch) { ch->writable = true; }
 static void resume_stalled(NetChannel *ch)
 {
     ch->writable = false;
+    bool abandoned = ch->abandoned; /* the last one to leave it takes it along */
     NetClient *last = ch->stalled_first ? (NetClient *)(void *)((char *)ch->stalled_last - offsetof(NetClient, stall_next)) : NULL;
     for (bool end = !last; !end;) { /* each once; who finds no room goes to the tail */
         NetClient *c = ch->stalled_first;
@@ -151,7 +167,7 @@ static void resume_stalled(NetChannel *ch)
             rpc_step(c);
         else
             session_resume(c);
-        if (c->stalled) /* no room left for the others either */
+        if (c->stalled && !abandoned) /* no room left for the others either */
             break;
     }
 }

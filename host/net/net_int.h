@@ -181,6 +181,7 @@ void client_doom(NetClient *c);
 void client_stall(NetClient *c);
 void client_dirty(NetClient *c);
 void client_held_link(NetClient *c);
+void client_channel(NetClient *c); /* the channel that its database has now */
 void client_held_unlink(NetClient *c);
 
 /* session.c */

@@ -266,6 +266,7 @@ void rpc_step(NetClient *c)
     if (c->state == CLIENT_DEAD)
         return;
     if (c->state == CLIENT_CONNECTING) {
+        client_channel(c);
         Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, true, &err);
         if (s == S_BUSY) {
             client_stall(c);
@@ -334,8 +335,7 @@ static Rpc *rpc_new(NetRequest *r, NetCallKind kind)
     c->net = r->net;
     c->http = true;
     c->db = r->ndb; /* released with the request, which the client keeps */
-    c->ch = r->net->config.backend.channel(r->net->config.backend.user, r->ndb);
-    c->ch->clients++;
+    client_channel(c);
     c->request = request_ref(r);
     memcpy(c->identity, r->identity, 32);
     Error err = {0};

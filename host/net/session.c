@@ -496,6 +496,7 @@ void session_resume(NetClient *c)
     if (c->state == CLIENT_CONNECTING) {
         Error err = {0};
         const NetBackend *b = &c->net->config.backend;
+        client_channel(c);
         Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, false, &err);
         if (s == S_BUSY) {
             client_stall(c);
@@ -585,8 +586,7 @@ static NetClient *session_new(NetRequest *r, int fd)
     c->last_in_ms = c->last_ping_ms = net_now_ms(net);
     c->db = r->ndb;
     r->ndb = NULL;
-    c->ch = net->config.backend.channel(net->config.backend.user, c->db);
-    c->ch->clients++;
+    client_channel(c);
     c->next = net->sessions;
     if (c->next)
         c->next->prev = c;

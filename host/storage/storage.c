@@ -11,7 +11,7 @@
 uint32_t storage_lease_ttl_ms = 10000;
 uint64_t storage_segment_bytes_max = 64 << 20;
 
-enum { FREE_CHUNKS_MAX = 16, FREE_CHUNK_BYTES_MAX = 8 << 20, MONITOR_MS = 200, BLOCKED_MS = 150 };
+enum { FREE_CHUNKS_MAX = 16, FREE_CHUNK_BYTES_MAX = 8 << 20, MONITOR_MS = 200, DRAIN_MS = 2000, BLOCKED_MS = 150 };
 
 /* ---- small shared pieces --------------------------------------------------------------------- */
 
@@ -654,6 +654,8 @@ static void unhold(Storage *s, Db *db)
 
 static uint64_t deadline_in_ms(uint64_t ms) { return clock_monotonic_ns() + ms * 1000000; }
 
+bool storage_passing(const Error *err) { return sqlstate_retryable(err->sqlstate); }
+
 Status storage_drain_source(Storage *s, uint64_t database_id, uint64_t *ret_offset, Error *err)
 {
     Db *db = hold(s, database_id);
@@ -661,7 +663,7 @@ Status storage_drain_source(Storage *s, uint64_t database_id, uint64_t *ret_offs
         return NOT_ATTACHED(err, database_id);
     log_command(s, LOG_CLOSE_SOURCE, db, NULL);
     storage_wake_log(s);
-    uint64_t deadline = deadline_in_ms(60000);
+    uint64_t deadline = deadline_in_ms(DRAIN_MS);
     pthread_mutex_lock(&s->mu);
     while (!db->failed && atomic_load(&db->durable) != atomic_load(&db->complete) && storage_wait(s, deadline))
         ;
@@ -673,7 +675,7 @@ Status storage_drain_source(Storage *s, uint64_t database_id, uint64_t *ret_offs
     if (failed)
         return FAIL(err, S_IO, "database %llu has failed", (unsigned long long)database_id);
     if (!done)
-        return FAIL(err, S_UNAVAILABLE, "PostgreSQL did not take the last records within 60 s");
+        return FAIL(err, S_UNAVAILABLE, "PostgreSQL does not take the last records");
     *ret_offset = offset;
     return S_OK;
 }

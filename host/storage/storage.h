@@ -110,8 +110,11 @@ MUST_CHECK Status storage_load(Storage *s, const Lease *lease, const LoadSink *s
 /* Begin to log and materialise this database's records from `offset` + 1 on. Log rows not yet materialised are picked up from
  * PostgreSQL. `image` is referenced. */
 MUST_CHECK Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, uint64_t offset, const CommitSource *source, Error *err);
+/* Did a failure name a SQLSTATE that another try may cure (rule 28)? */
+bool storage_passing(const Error *err);
 /* Take over a new worker's source after the old worker died: first drains what the old source still holds complete. The
- * returned offset is the last complete one, which the new worker loads. Waits until it is durable. [blocking] */
+ * returned offset is the last complete one, which the new worker loads. Waits a few seconds until it is durable; S_UNAVAILABLE: it is
+ * not yet, call again. [blocking] */
 MUST_CHECK Status storage_drain_source(Storage *s, uint64_t database_id, uint64_t *ret_offset, Error *err);
 MUST_CHECK Status storage_replace_source(Storage *s, uint64_t database_id, const CommitSource *source, Error *err);
 /* Flush, then stop. After it the source is no longer touched. [blocking] */
