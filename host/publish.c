@@ -26,7 +26,7 @@ typedef struct Publishing {
     /* found in the catalog */
     uint64_t id;
     uint8_t owner[32];
-    char first_name[72];
+    char first_name[72], schema[72];
     /* built on the way */
     ModuleDef *def;
     SchemaImage image;
@@ -527,6 +527,33 @@ static Status publish_reset(Publishing *p, Error *err)
     return status;
 }
 
+/* What PostgreSQL will be told, for the preview. Nothing is allocated: new tables get numbers that nobody keeps. */
+static void print_ddl(Buf *out, const Publishing *p, const Plan *plan)
+{
+    const SchemaImage *old = &p->db->image;
+    uint32_t *ids = x_alloc((p->def->ntables + 1) * sizeof *ids);
+    for (uint32_t i = 0; i < p->def->ntables; i++) {
+        ids[i] = UINT32_MAX - i;
+        for (uint32_t k = 0; k < old->def->ntables; k++)
+            if (str_eq(old->def->tables[k].name, p->def->tables[i].name))
+                ids[i] = old->ids[k];
+    }
+    const SchemaImage next = {p->def, old->version + 1, ids};
+    const Publish publish = {.old_image = old, .new_image = &next, .plan = plan};
+    OWN(buf) Buf ddl = {0};
+    storage_plan_ddl(&ddl, str_of(p->schema), &publish);
+    if (ddl.len) {
+        buf_put_text(out, "\nSQL, in one transaction:\n");
+        for (const char *line = buf_cstr(&ddl), *end; *line; line = end) {
+            end = strchr(line, '\n');
+            end = end ? end + 1 : line + strlen(line);
+            if (strncmp(line, "COMMENT ", 8) != 0) /* our marks, which name the numbers */
+                buf_put(out, line, (size_t)(end - line));
+        }
+    }
+    free(ids);
+}
+
 static void publish_update_work(Operation *op)
 {
     Publishing *p = op->arg;
@@ -561,6 +588,7 @@ static void publish_update_work(Operation *op)
             bool plain = net_request_query(p->req, "style", &style) && str_is(style, "NoColor");
             OWN(buf) Buf text = {0};
             plan_print(&text, &plan, !plain);
+            print_ddl(&text, p, &plan);
             char token[80];
             migration_token(token, p->identity, db->program_hash, p->program_hash);
             buf_put_text(&p->body, "{\"AutoMigrate\":{\"migrate_plan\":");
@@ -642,6 +670,7 @@ static void find_work(void *arg)
         p->id = info->id;
         memcpy(p->identity, info->identity, 32);
         memcpy(p->owner, info->owner, 32);
+        snprintf(p->schema, sizeof p->schema, "%.*s", STR_FMT(info->schema));
         if (info->nnames)
             snprintf(p->first_name, sizeof p->first_name, "%.*s", STR_FMT(info->names[0]));
     }
