@@ -52,7 +52,7 @@ for test in "$build"/tests/*_test; do
   base=$(basename "$test")
   wants unit "$base" && run "unit: $base" "$base" "$test"
 done
-wants sim sim && run "sim: seeds against the model" sim "$build/tests/tools/sim" --tap --rounds "${SIM_ROUNDS:-60}"
+wants sim sim && run "sim: seeds against the model" sim "$build/tests/tools/sim" --tap --rounds "${SIM_ROUNDS:-3000}"
 if wants integration "" || wants fault "" || [ -n "$name" ]; then
   if [ ! -d tests/clients/node_modules/spacetimedb ]; then
     echo "Installing the official client from the npm registry"

@@ -222,6 +222,7 @@ static void evaluate_table(Evaluation *ev, const TableChange *change)
     SubTable *t = subs_table(s, table_id(change->table));
     if (!t || !t->def)
         return;
+    t->changed_by = s->evaluate_count;
     Vec found = {0};
     if (t->ncolumns) {
         for (uint32_t i = 0; i < change->ndeleted; i++)

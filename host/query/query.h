@@ -62,6 +62,7 @@ MUST_CHECK Status subs_subscribe(Subs *s, ClientRef client, uint32_t query_set_i
 /* S_NOT_FOUND: no such set. `dropped` (may be NULL): the QueryRows of the set as of now. */
 MUST_CHECK Status subs_unsubscribe(Subs *s, ClientRef client, uint32_t query_set_id, Buf *dropped, Error *err);
 uint64_t subs_query_count(const Subs *s);        /* distinct live queries */
+uint64_t subs_snapshots_shared(const Subs *s);   /* snapshots served from an encoding made for an earlier client */
 uint64_t subs_evaluations(const Subs *s);        /* queries evaluated since the start: proves pruning in tests */
 
 /* The effect of one transaction on all subscribers. Segments are QuerySetUpdate bodies cut where clients differ:

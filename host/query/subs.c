@@ -205,8 +205,15 @@ static SubQuery *query_new(Subs *s, const Plan *p, Bytes key, uint16_t ncols, St
     return q;
 }
 
+static void snapshot_drop(Subs *s, SubQuery *q)
+{
+    s->snapshot_bytes -= q->snapshot.len;
+    buf_done(&q->snapshot);
+}
+
 static void query_free(SubQuery *q)
 {
+    buf_done(&q->snapshot);
     free(q->plan);
     free(q->clients);
     free(q->set_ids);
@@ -218,6 +225,7 @@ static void query_release(Subs *s, SubQuery *q)
 {
     if (q->nsubs)
         return;
+    snapshot_drop(s, q);
     query_unlink(s, q);
     query_table_remove(&s->by_key, q, true);
     q->key_next = s->dead;
@@ -455,8 +463,30 @@ static Status compile_all_tables(Subs *s, SubClient *c, QueryList *list, Error *
     return S_OK;
 }
 
+/* The rows of one query, encoded once for all who ask before its table changes (design-rule 11). The first listener encodes into
+ * its own message; from the second on the encoding is kept, within SNAPSHOT_BYTES_MAX for each and SNAPSHOTS_BYTES_MAX together. */
+static Status append_rows(Subs *s, SubQuery *q, Buf *out, Error *err)
+{
+    enum { SNAPSHOT_BYTES_MAX = 4 << 20, SNAPSHOTS_BYTES_MAX = 64 << 20 };
+    if (q->snapshot.len && q->table && q->snapshot_of == q->table->changed_by) {
+        buf_put_bytes(out, buf_bytes(&q->snapshot));
+        s->snapshots_shared++;
+        return S_OK;
+    }
+    size_t start = out->len;
+    TRY(query_append_rows(q->plan, q->ncols, out, err));
+    snapshot_drop(s, q);
+    size_t length = out->len - start;
+    if (q->nsubs && q->table && length <= SNAPSHOT_BYTES_MAX && s->snapshot_bytes + length <= SNAPSHOTS_BYTES_MAX) {
+        buf_put(&q->snapshot, out->ptr + start, length);
+        q->snapshot_of = q->table->changed_by;
+        s->snapshot_bytes += length;
+    }
+    return S_OK;
+}
+
 /* QueryRows of a list: queries over an empty table are left out, event tables hold nothing. */
-static Status append_snapshot(SubQuery *const *queries, uint32_t count, Buf *out, Error *err)
+static Status append_snapshot(Subs *s, SubQuery *const *queries, uint32_t count, Buf *out, Error *err)
 {
     size_t start = out->len;
     uint32_t n = 0;
@@ -465,7 +495,7 @@ static Status append_snapshot(SubQuery *const *queries, uint32_t count, Buf *out
         const PlanRef *ref = &queries[i]->plan->refs[queries[i]->plan->side];
         if (ref->def->is_event || table_count(ref->table) == 0)
             continue;
-        Status st = query_append_rows(queries[i]->plan, queries[i]->ncols, out, err);
+        Status st = append_rows(s, queries[i], out, err);
         if (st == S_OK && out->len - start > SQL_RESULT_BYTES_MAX)
             st = FAIL(err, S_TOO_LARGE, "the rows of the query set are more than %d bytes", SQL_RESULT_BYTES_MAX);
         if (st != S_OK) {
@@ -493,7 +523,7 @@ Status subs_subscribe(Subs *s, ClientRef client, uint32_t query_set_id, uint32_t
     for (uint32_t i = 0; st == S_OK && i < nqueries; i++)
         st = sql_is_all_tables(queries[i]) ? compile_all_tables(s, c, &list, err) : compile_one(s, c, queries[i], &list, err);
     if (st == S_OK && snapshot)
-        st = append_snapshot(list.items, list.count, snapshot, err);
+        st = append_snapshot(s, list.items, list.count, snapshot, err);
     if (st != S_OK) {
         for (uint32_t i = 0; i < list.count; i++)
             query_release(s, list.items[i]);
@@ -531,13 +561,14 @@ Status subs_unsubscribe(Subs *s, ClientRef client, uint32_t query_set_id, Buf *d
         return FAIL(err, S_NOT_FOUND, "Subscription not found: %u", query_set_id);
     subs_free_dead(s);
     if (dropped)
-        TRY(append_snapshot(set->queries, set->nqueries, dropped, err));
+        TRY(append_snapshot(s, set->queries, set->nqueries, dropped, err));
     subs_drop_set(s, c, query_set_id);
     subs_free_dead(s);
     return S_OK;
 }
 
 uint64_t subs_query_count(const Subs *s) { return s->by_key.count; }
+uint64_t subs_snapshots_shared(const Subs *s) { return s->snapshots_shared; }
 uint64_t subs_evaluations(const Subs *s) { return s->evaluations; }
 
 /* ---- failures and publishes ---- */
@@ -611,8 +642,10 @@ void subs_schema_changed(Subs *s, uint32_t *ret_nfailures, const UpdateFailure *
     uint32_t nbefore = s->ntables;
     for (uint32_t i = 0; i < nbefore; i++)
         before[i] = s->tables[i]->ncols, ids[i] = s->tables[i]->id;
-    for (uint32_t i = 0; i < all.count; i++)
+    for (uint32_t i = 0; i < all.count; i++) {
+        snapshot_drop(s, all.items[i]);
         query_unlink(s, all.items[i]);
+    }
     tables_refresh(s);
     for (uint32_t i = 0; i < nbefore; i++) {
         SubTable *t = subs_table(s, ids[i]);

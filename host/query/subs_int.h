@@ -41,6 +41,8 @@ struct SubQuery {
     uint8_t identity[32];   /* the caller it was compiled for */
     SubQuery *list_prev, *list_next; /* the table's list when there is no equality */
     uint64_t seen_by;       /* the subscribe call that met it last */
+    Buf snapshot;           /* its encoded rows as of snapshot_of, for whoever subscribes before the table changes */
+    uint64_t snapshot_of;   /* SubTable.changed_by */
 };
 
 typedef struct SubColumn { uint16_t col; uint32_t nqueries; } SubColumn; /* of a table, with equalities */
@@ -50,6 +52,7 @@ struct SubTable {
     uint16_t ncols;         /* as of the last schema seen */
     const TableDef *def;    /* NULL: the table is gone */
     Table *table;
+    uint64_t changed_by;    /* the evaluation that changed it last */
     SubQuery *list_first, *list_last;
     uint32_t ncolumns;
     SubColumn *columns;
@@ -87,6 +90,8 @@ struct Subs {
     uint64_t next_query_id, subscribe_count, evaluate_count, evaluations;
     Arena arena;            /* the last update */
     Buf bytes;              /* its segments */
+    size_t snapshot_bytes;  /* kept by all queries */
+    uint64_t snapshots_shared; /* served from what was kept: proves sharing in tests */
     size_t bytes_max;       /* of one update; a query beyond it fails (tests lower it) */
     SubQuery *dead;         /* released while an update was computed */
     Update update;

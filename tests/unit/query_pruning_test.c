@@ -52,6 +52,39 @@ static void fill(Engine *e, uint64_t rows)
     txn_commit(e);
 }
 
+static void snapshot_of(Subs *s, uint32_t slot, Buf *out)
+{
+    Str q = STR("SELECT * FROM u WHERE n >= 0");
+    buf_reset(out);
+    MUST(subs_subscribe(s, client(s, slot), 1, 1, &q, out, err));
+}
+
+static void one_snapshot_encoding_serves_all_until_the_table_changes(void **state)
+{
+    (void)state;
+    Engine *e = db();
+    fill(e, 1000);
+    Subs *s = subs_new(e);
+    Buf first = {0}, next = {0};
+    snapshot_of(s, 0, &first);
+    for (uint32_t slot = 1; slot < 50; slot++) {
+        snapshot_of(s, slot, &next);
+        assert_true(bytes_eq(buf_bytes(&first), buf_bytes(&next)));
+    }
+    assert_int_equal(subs_snapshots_shared(s), 48); /* the second kept what the others got */
+    touch(e, s, 7, NULL);
+    snapshot_of(s, 50, &next);
+    assert_false(bytes_eq(buf_bytes(&first), buf_bytes(&next)));
+    assert_int_equal(subs_snapshots_shared(s), 48);
+    snapshot_of(s, 51, &first);
+    assert_true(bytes_eq(buf_bytes(&first), buf_bytes(&next)));
+    assert_int_equal(subs_snapshots_shared(s), 49);
+    buf_done(&first);
+    buf_done(&next);
+    subs_free(s);
+    engine_free(e);
+}
+
 static void one_of_a_thousand_equalities_is_evaluated(void **state)
 {
     (void)state;
@@ -164,6 +197,7 @@ static void a_thousand_listeners_cost_no_more_than_the_encoding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_snapshot_encoding_serves_all_until_the_table_changes),
         cmocka_unit_test(one_of_a_thousand_equalities_is_evaluated),
         cmocka_unit_test(a_query_that_can_match_nothing_is_never_evaluated),
         cmocka_unit_test(many_equalities_cost_little_more_than_one),
