@@ -105,7 +105,7 @@ void find_blocker(PGconn *pg, int pid, const char *schema, char *ret, size_t siz
 {
     ret[0] = 0;
     OWN(buf) Buf sql = {0};
-    buf_put_text(&sql, "SELECT a.pid, a.application_name, a.state, round(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)))::bigint, left(a.query, 120) FROM pg_stat_activity a WHERE ");
+    buf_put_text(&sql, "SELECT a.pid, a.application_name, coalesce(a.state, 'state unknown'), coalesce(round(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)))::text, '?'), left(a.query, 120) FROM pg_stat_activity a WHERE ");
     if (pid) {
         buf_printf(&sql, "a.pid = ANY (pg_blocking_pids(%d))", pid);
     } else {
@@ -254,18 +254,23 @@ static void name_blocker(Storage *s, Monitor *m)
     uint64_t since = atomic_load(&s->mat_since_ns), id = atomic_load(&s->mat_db);
     if (!pid || clock_monotonic_ns() - since < BLOCKED_MS * UINT64_C(1000000) || !monitor_connection(s, m))
         return;
-    char who[256];
+    char who[256], table[70] = "a table";
     find_blocker(m->pg, pid, NULL, who, sizeof who);
+    OWN(buf) Buf sql = {0};
+    buf_printf(&sql, "SELECT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = %d AND NOT l.granted LIMIT 1", pid);
+    OWN(result) PGresult *r = *who ? PQexec(m->pg, buf_cstr(&sql)) : NULL;
+    if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r))
+        snprintf(table, sizeof table, "table %.63s", PQgetvalue(r, 0, 0));
     if (!*who || atomic_load(&s->mat_pid) != pid || atomic_load(&s->mat_since_ns) != since)
         return;
     pthread_mutex_lock(&s->mu);
     Db *db = db_find(s, id);
     bool news = db && !*db->blocked_by;
     if (db)
-        snprintf(db->blocked_by, sizeof db->blocked_by, "a table is locked by %.200s", who);
+        snprintf(db->blocked_by, sizeof db->blocked_by, "%s is locked by %.180s", table, who);
     pthread_mutex_unlock(&s->mu);
     if (news)
-        log_warn("database %llu: the tables wait: locked by %s", (unsigned long long)id, who);
+        log_warn("database %llu: the tables wait: %s is locked by %s", (unsigned long long)id, table, who);
 }
 
 /* spacetime.blockers follows blocked_by, as far as that works. */
