@@ -252,6 +252,41 @@ static void adopt_new_version(Publishing *p)
     db->source = link_source(db->link);
 }
 
+/* The PostgreSQL transaction that makes the new version the stored one. When the outcome of its COMMIT is unknown, neither version may
+ * run before the catalog has told which one is stored (rule 37): asked until it answers. */
+static Status store_version(Publishing *p, const Publish *parts, Error *err)
+{
+    Storage *storage = p->host->storage;
+    Publish publish = *parts;
+    publish.new_image = &p->image;
+    publish.program = p->program;
+    publish.first_record = buf_bytes(&p->first_record);
+    memcpy(publish.program_hash, p->program_hash, 32);
+    memcpy(publish.publisher, p->caller, 32);
+    memcpy(publish.identity, p->identity, 32);
+    memcpy(publish.owner, p->db->owner, 32);
+    bool unknown = false;
+    Status status = storage_publish(storage, &publish, &p->new_id, &unknown, err);
+    while (status != S_OK && unknown && !p->host->stopping) {
+        uint32_t version = 0;
+        Error asking;
+        if (storage_publish_outcome(storage, p->identity, &version, &asking) == S_UNAVAILABLE) {
+            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
+            continue;
+        }
+        unknown = false;
+        if (version != p->image.version)
+            break;
+        OWN(arena) Arena a = {0};
+        uint32_t n = 0;
+        DatabaseInfo *info = NULL;
+        status = storage_databases(storage, &a, NULL, p->identity, NULL, &n, &info, err);
+        if (status == S_OK && n == 1)
+            p->new_id = info->id;
+    }
+    return status;
+}
+
 static void publish_new_work(Operation *op)
 {
     Publishing *p = op->arg;
@@ -270,35 +305,7 @@ static void publish_new_work(Operation *op)
         answer(p, 500, "%s", err->text);
         return;
     }
-    Publish publish = {
-        .new_image = &p->image,
-        .program = p->program,
-        .name = str_of(p->name),
-        .first_record = buf_bytes(&p->first_record),
-    };
-    memcpy(publish.program_hash, p->program_hash, 32);
-    memcpy(publish.publisher, p->caller, 32);
-    memcpy(publish.identity, p->identity, 32);
-    memcpy(publish.owner, p->caller, 32);
-    bool unknown = false;
-    status = storage_publish(p->host->storage, &publish, &p->new_id, &unknown, err);
-    while (status != S_OK && unknown && !p->host->stopping) { /* neither may run before the catalog has told */
-        uint32_t version = 0;
-        Status asked = storage_publish_outcome(p->host->storage, p->identity, &version, err);
-        if (asked == S_UNAVAILABLE) {
-            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
-            continue;
-        }
-        unknown = false;
-        if (asked == S_OK && version == p->image.version) {
-            OWN(arena) Arena a = {0};
-            uint32_t n = 0;
-            DatabaseInfo *info = NULL;
-            status = storage_databases(p->host->storage, &a, NULL, p->identity, NULL, &n, &info, err);
-            if (status == S_OK && n == 1)
-                p->new_id = info->id;
-        }
-    }
+    status = store_version(p, &(Publish){.name = str_of(p->name)}, err);
     if (status == S_DENIED) {
         p->status = 401;
         p->json = true;
@@ -424,27 +431,8 @@ static Status publish_update(Publishing *p, Error *err)
     unlink(path);
     if (status == S_OK) {
         status = storage_settle(h->storage, db->id, SETTLE_TIMEOUT_MS, err);
-        bool unknown = false;
-        if (status == S_OK) {
-            Publish publish = {.old_image = &db->image, .new_image = &p->image, .plan = &plan, .program = p->program, .lease = &db->lease};
-            memcpy(publish.program_hash, p->program_hash, 32);
-            memcpy(publish.publisher, p->caller, 32);
-            memcpy(publish.identity, p->identity, 32);
-            memcpy(publish.owner, db->owner, 32);
-            status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
-        }
-        while (status != S_OK && unknown && !h->stopping) {
-            uint32_t version = 0;
-            Error asking;
-            Status asked = storage_publish_outcome(h->storage, p->identity, &version, &asking);
-            if (asked == S_OK) {
-                unknown = false;
-                if (version == p->image.version)
-                    status = S_OK;
-                continue;
-            }
-            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
-        }
+        if (status == S_OK)
+            status = store_version(p, &(Publish){.old_image = &db->image, .plan = &plan, .lease = &db->lease}, err);
         if (status != S_OK)
             abort_prepared(db);
     }
@@ -494,24 +482,7 @@ static Status publish_reset(Publishing *p, Error *err)
         drained = storage_drain_source(h->storage, db->id, &last, err);
     } while (drained == S_UNAVAILABLE && !h->stopping);
     TRY(drained);
-    Publish publish = {.old_image = &db->image, .new_image = &p->image, .program = p->program, .lease = &db->lease, .reset = true,
-                       .first_record = buf_bytes(&p->first_record)};
-    memcpy(publish.program_hash, p->program_hash, 32);
-    memcpy(publish.publisher, p->caller, 32);
-    memcpy(publish.identity, p->identity, 32);
-    memcpy(publish.owner, db->owner, 32);
-    bool unknown = false;
-    Status status = storage_publish(h->storage, &publish, &p->new_id, &unknown, err);
-    while (status != S_OK && unknown && !h->stopping) {
-        uint32_t version = 0;
-        Error asking;
-        if (storage_publish_outcome(h->storage, p->identity, &version, &asking) == S_OK) {
-            unknown = false;
-            status = version == p->image.version ? S_OK : status;
-        } else {
-            nanosleep(&(struct timespec){.tv_nsec = OUTCOME_RETRY_MS * 1000000L}, NULL);
-        }
-    }
+    Status status = store_version(p, &(Publish){.old_image = &db->image, .lease = &db->lease, .reset = true}, err);
     TRY(status); /* publish_update_after closes it; the next request opens the old version again */
     p->committed = true;
     host_on_loop(h, forget_link, db);
