@@ -283,8 +283,9 @@ static Status ask_version(Storage *s, const uint8_t identity[32], uint32_t *ret_
 }
 
 /* Swap the layout and go on. */
-void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, uint64_t offset)
+void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, Chunk *first)
 {
+    uint64_t offset = first ? first->last : 0;
     pthread_mutex_lock(&s->mu);
     DbLayout *old = NULL;
     if (next) {
@@ -296,8 +297,13 @@ void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, uint64_t offs
             atomic_store(&db->materialised, 0);
             memset(db->segments, 0, sizeof db->segments);
             db->active = 0;
-            if (offset)
-                db->segments[0] = (Segment){.first = 1, .last = offset, .bytes = 1};
+            if (first) { /* the commit log has it; the materialiser takes it from here */
+                db->segments[0] = (Segment){.first = 1, .last = offset, .bytes = first->payload.len + 64};
+                atomic_store(&db->oldest_ns, first->arrived_ns);
+                atomic_fetch_add(&db->pending_bytes, first->payload.len);
+                chunk_push(&db->pending, first);
+                first = NULL;
+            }
         }
     }
     db->paused = false;
@@ -306,7 +312,19 @@ void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, uint64_t offs
     storage_wake_materialiser(s);
     pthread_mutex_unlock(&s->mu);
     layout_unref(old);
+    if (first)
+        chunk_free(s, first);
     storage_wake_log(s);
+}
+
+static Chunk *first_chunk(const Publish *p)
+{
+    if (!p->reset || !p->first_record.len)
+        return NULL;
+    Chunk *c = NEW(Chunk);
+    *c = (Chunk){.first = 1, .last = 1, .arrived_ns = clock_monotonic_ns(), .version = p->new_image->version};
+    buf_put_blob(&c->payload, p->first_record);
+    return c;
 }
 
 static Status resolve(Storage *s, const uint8_t identity[32], uint32_t *ret_version, uint64_t *ret_id, Error *err)
@@ -314,9 +332,8 @@ static Status resolve(Storage *s, const uint8_t identity[32], uint32_t *ret_vers
     TRY(ask_version(s, identity, ret_version, ret_id, err));
     pthread_mutex_lock(&s->mu);
     Db *db = *ret_id ? db_find(s, *ret_id) : NULL;
-    DbLayout *next = db ? db->next_layout : NULL;
-    if (next)
-        db->next_layout = NULL;
+    DbLayout *next = db ? TAKE(db->next_layout) : NULL;
+    Chunk *first = next ? TAKE(db->next_first) : NULL;
     pthread_mutex_unlock(&s->mu);
     if (next) {
         bool yes = next->image.version == *ret_version;
@@ -324,7 +341,7 @@ static Status resolve(Storage *s, const uint8_t identity[32], uint32_t *ret_vers
             layout_unref(next);
             next = NULL;
         }
-        publish_adopt(s, db, next, db->next_reset, db->next_offset);
+        publish_adopt(s, db, next, db->next_reset, first);
     }
     return S_OK;
 }
@@ -396,7 +413,6 @@ Status storage_publish(Storage *s, const Publish *p, uint64_t *ret_database_id, 
         }
         nap_ms(100u << attempt);
     }
-    uint64_t offset = p->first_record.len ? 1 : 0;
     if (code != S_OK && t.commit_sent) { /* did it happen? */
         uint32_t version = 0;
         uint64_t id = 0;
@@ -413,7 +429,7 @@ Status storage_publish(Storage *s, const Publish *p, uint64_t *ret_database_id, 
                 pthread_mutex_lock(&s->mu);
                 db->next_layout = TAKE(t.next);
                 db->next_reset = p->reset;
-                db->next_offset = offset;
+                db->next_first = first_chunk(p);
                 pthread_mutex_unlock(&s->mu);
             }
             layout_unref(t.next);
@@ -426,7 +442,7 @@ Status storage_publish(Storage *s, const Publish *p, uint64_t *ret_database_id, 
         }
     }
     if (db)
-        publish_adopt(s, db, code == S_OK ? TAKE(t.next) : NULL, p->reset, offset);
+        publish_adopt(s, db, code == S_OK ? TAKE(t.next) : NULL, p->reset, code == S_OK ? first_chunk(p) : NULL);
     layout_unref(t.next);
     layout_unref(old);
     if (code != S_OK) {

@@ -531,6 +531,10 @@ static void db_free(Db *db)
     layout_unref(atomic_load(&db->layout));
     layout_unref(db->log_layout);
     layout_unref(db->next_layout);
+    if (db->next_first) {
+        buf_done(&db->next_first->payload);
+        free(db->next_first);
+    }
     free(db->schema);
     free(db);
 }

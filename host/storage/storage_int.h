@@ -200,7 +200,7 @@ typedef struct Db {
     _Atomic(DbLayout *) layout;  /* [mu] to take a reference; swapped by publish */
     DbLayout *next_layout;       /* [mu] of a publish whose outcome is unknown; the database stays paused */
     bool next_reset;
-    uint64_t next_offset;
+    Chunk *next_first;           /* of a reset: the record of init, on its way to the tables */
     /* offsets: written by one thread, read by all */
     _Atomic uint64_t complete, durable, materialised;
     _Atomic uint64_t oldest_ns;  /* arrival of the oldest record that is not materialised; 0: none */
@@ -310,7 +310,7 @@ void *materialise_main(void *storage);
 MUST_CHECK Status truncate_segments(Storage *s, PGconn *pg, Db *db, bool all, Error *err);
 
 /* publish.c */
-void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, uint64_t offset); /* takes over the reference; resumes the database */
+void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, Chunk *first); /* takes over the references; resumes the database */
 
 /* load.c: PostgreSQL's tables against the layout. */
 MUST_CHECK Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err);
