@@ -380,6 +380,8 @@ static void slot_give(Database *db, uint32_t slot)
 
 static Status admit(Database *db, Error *err)
 {
+    if (db->host->disk_low[0])
+        return FAIL(err, S_UNAVAILABLE, "%s", db->host->disk_low);
     if (db->pressure == PRESSURE_FULL)
         return FAIL(err, S_UNAVAILABLE, "%s", db->pressure_why);
     if (db->state == DB_RECOVERING) {

@@ -27,6 +27,7 @@ typedef struct HostConfig {
     uint32_t idle_close_ms;     /* an unused database is closed after this; default 300000 */
     uint64_t worker_bytes_max;  /* memory of one worker; default 4 GiB */
     uint32_t lag_bound_ms;
+    uint64_t disk_reserve_bytes; /* the data directory's disk: with less than this free, calls are refused; default 256 MiB */
     bool allow_unsandboxed;
     bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
 } HostConfig;
@@ -208,6 +209,8 @@ struct Host {
     pthread_t loop_thread;
     _Atomic bool stopping;
     uint64_t module_counter;
+    uint32_t ticks;
+    char disk_low[256];            /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
     int64_t started_us;
 };
 

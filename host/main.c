@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- work on other threads ---- */
@@ -205,9 +206,30 @@ static void close_after(Operation *op)
     }
 }
 
+/* The embedded cluster's disk must not fill up: PostgreSQL would stop in the middle of its work (rule 43). */
+static void watch_disk(Host *h)
+{
+    struct statvfs fs;
+    if (statvfs(h->config.data_dir, &fs) != 0)
+        return;
+    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+    bool was_low = h->disk_low[0], low = left < h->config.disk_reserve_bytes;
+    if (low)
+        snprintf(h->disk_low, sizeof h->disk_low, "the disk of %.100s has %llu MB left, less than the reserve of %llu MB (--disk-reserve)", h->config.data_dir,
+                 (unsigned long long)(left >> 20), (unsigned long long)(h->config.disk_reserve_bytes >> 20));
+    else
+        h->disk_low[0] = 0;
+    if (low && !was_low)
+        log_error("calls are refused: %s", h->disk_low);
+    else if (!low && was_low)
+        log_info("the disk has room again: calls are taken");
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     Host *h = timer->data;
+    if (h->embedded && h->ticks++ % (1000 / HOST_TICK_MS) == 0)
+        watch_disk(h);
     uint64_t now = clock_monotonic_ns();
     for (Database *db = h->databases; db; db = db->next) {
         if (db->state != DB_OPEN || !db->link)
@@ -283,6 +305,7 @@ static const char usage[] =
     "  --key-dir DIR             where the token keys id_ecdsa, id_ecdsa.pub are (default the data directory)\n"
     "  --call-timeout-ms N       a call in module code is ended after this (default 10000)\n"
     "  --worker-memory BYTES     memory of one database's worker (default 4294967296)\n"
+    "  --disk-reserve BYTES      with less free on the data directory's disk, calls are refused (default 268435456)\n"
     "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
     "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
     "  --allow-unsandboxed       run modules even where the kernel lacks Landlock or seccomp\n"
@@ -332,6 +355,7 @@ static void default_config(HostConfig *c)
         .idle_close_ms = 300000,
         .worker_bytes_max = (uint64_t)4 << 30,
         .lag_bound_ms = 1000,
+        .disk_reserve_bytes = (uint64_t)256 << 20,
         .publish_loopback_only = true,
     };
     const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -351,12 +375,13 @@ static void default_config(HostConfig *c)
 
 static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
 {
-    enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, IDLE_MS, PUBLISH_FROM, UNSANDBOXED, VERSION, HELP };
+    enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, DISK_RESERVE, IDLE_MS, PUBLISH_FROM, UNSANDBOXED, VERSION, HELP };
     static const struct option options[] = {
         {"data-dir", required_argument, NULL, DATA_DIR},        {"listen-addr", required_argument, NULL, 'l'},
         {"pg", required_argument, NULL, PG},                    {"key-dir", required_argument, NULL, KEY_DIR},
         {"jwt-key-dir", required_argument, NULL, KEY_DIR},      {"call-timeout-ms", required_argument, NULL, CALL_MS},
         {"worker-memory", required_argument, NULL, WORKER_MEMORY}, {"idle-close-ms", required_argument, NULL, IDLE_MS},
+        {"disk-reserve", required_argument, NULL, DISK_RESERVE},
         {"publish-from", required_argument, NULL, PUBLISH_FROM}, {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
         {"version", no_argument, NULL, VERSION},                {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
@@ -377,6 +402,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
             c->idle_close_ms = (uint32_t)n;
             break;
         case WORKER_MEMORY: TRY(parse_number(optarg, UINT64_MAX >> 1, &c->worker_bytes_max, err)); break;
+        case DISK_RESERVE: TRY(parse_number(optarg, UINT64_MAX >> 1, &c->disk_reserve_bytes, err)); break;
         case PUBLISH_FROM:
             if (strcmp(optarg, "loopback") != 0 && strcmp(optarg, "anywhere") != 0)
                 return FAIL(err, S_INVALID, "--publish-from `%s`: expected loopback or anywhere", optarg);
@@ -496,6 +522,8 @@ static Status run(Host *h, Error *err)
         .key_dir = c->key_dir,
         .backend = database_backend(h),
     };
+    if (h->embedded)
+        watch_disk(h);
     TRY(net_start(&h->net, &net, err));
     printf("Starting SpacetimeDB listening on %s:%u\n", c->listen_host, net_port(h->net));
     fflush(stdout);

@@ -757,5 +757,10 @@ void publish_request(Host *h, NetRequest *req, bool preview)
         publishing_free(p);
         return;
     }
+    if (h->disk_low[0] && !preview) {
+        answer(p, 507, "%s", h->disk_low);
+        publishing_free(p);
+        return;
+    }
     host_job(h, find_work, find_after, p);
 }
