@@ -43,8 +43,18 @@ Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err)
                 return FAIL(err, S_CONFLICT, "table %s, column %s: PostgreSQL has %s where the module needs %s", t->qname, t->columns[c], type, want);
             found++;
         }
+        for (uint16_t c = 0; found && found != t->ncols && c < t->ncols; c++) {
+            bool there = false;
+            for (int k = 0; k < n && !there; k++) {
+                OWN(buf) Buf quoted = {0};
+                put_ident(&quoted, str_of(PQgetvalue(r, k, 1)));
+                there = str_is(t->name, PQgetvalue(r, k, 0)) && !strcmp(t->columns[c], buf_cstr(&quoted));
+            }
+            if (!there)
+                return FAIL(err, S_CONFLICT, "table %s lacks the column %s in PostgreSQL", t->qname, t->columns[c]);
+        }
         if (found != t->ncols)
-            return FAIL(err, S_CONFLICT, "table %s %s in PostgreSQL", t->qname, found ? "lacks a column" : "is missing");
+            return FAIL(err, S_CONFLICT, "table %s is missing in PostgreSQL", t->qname);
     }
     return S_OK;
 }

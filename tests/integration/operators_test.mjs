@@ -159,6 +159,30 @@ test('pg_terminate_backend of all our backends, ten times under load, loses noth
   await load.end();
 });
 
+test('backends terminated and PostgreSQL restarted while an operator\'s lock holds the tables up: memory and tables agree in the end', async () => {
+  const lock = () => {
+    const session = spawn('psql', [cluster.conninfo('operator'), '-X', '-q'], { stdio: ['pipe', 'pipe', 'ignore'] });
+    session.stdin.on('error', () => {});
+    session.stdin.write('begin; lock table books.done in access exclusive mode;\n');
+    return session;
+  };
+  let session = lock();
+  const load = new Load(host);
+  try {
+    await load.goesOn('with the table locked', 10);
+    for (let i = 0; i < 6; i++) {
+      cluster.sql(`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'`);
+      await load.goesOn(`round ${i}`);
+    }
+    cluster.stop('fast');
+    cluster.start();
+    session = lock();
+    await load.goesOn('after the restart', 40);
+    await sleep(500);
+  } finally { session.stdin.end('commit;\n'); }
+  await load.end();
+});
+
 test('PostgreSQL frozen: confirmed answers are held, unconfirmed ones are not; thawed: they leave in order', async () => {
   const pids = () => spawnSync('pgrep', ['-f', 'postgres: .*app app|walwriter|' + cluster.data], { encoding: 'utf8' }).stdout.split('\n').filter(Boolean).map(Number)
     .filter(p => { const cmd = spawnSync('ps', ['-o', 'args=', '-p', String(p)], { encoding: 'utf8' }).stdout; return /^postgres: (app app|.*app app)/.test(cmd); });

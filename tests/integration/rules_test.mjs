@@ -1,0 +1,270 @@
+// The rules of design-rules.md that this edition keeps, and which test attacks each. What no other suite does stands below.
+//
+//   rule  1  a transaction exists with its record        tests/sim (kills at every output); worker_core_test; fault/kills_test
+//   rule  2  what happens when a worker dies             tests/sim; modules_test "a crash with many calls in flight"; fault/kills_test
+//   rule  3  query sets stay with the host, silently     worker_core_test a_silent_registration_makes_no_sound; sdk_test (worker crash); below
+//   rule  4  frames wait for record and durability       storage_log_test; operators_test "PostgreSQL frozen"; net_server_test
+//   rule  5  procedures                                  next issue (publishing one is refused: below)
+//   rule  6  calls know their version                    worker_core_test a_publish_swaps_or_leaves_everything; sdk_test (republish)
+//   rule  7  rings are distrusted                        worker_ring_test; fuzz ring_fuzz, commit_fuzz; schema_commit_test false_records_...
+//   rule  8  no cycles, net never waits                  net_server_test; below (a client that does not read; a storm of calls)
+//   rule  9  seals of the shared memory                  worker_ring_test; below (no descriptors are left)
+//   rule 10  bells and budgets                           worker_ring_test test_threads; below (an idle host does not burn)
+//   rule 11  one encoding for all                        worker_core_test the_caller_hears_once_and_others_share_segments; query_subs_test
+//   rule 12  the step function under a simulator         tests/sim
+//   rule 13  a scan is a snapshot                        engine_txn_test a_scan_sees_the_moment_of_its_creation; query_random_test
+//   rule 18  the worker's process                        worker_sandbox_test; below (/proc of a live worker)
+//   rule 21  dlopen names                                worker_loader_test; below (twenty republishes, one mapping)
+//   rule 22  the log ring is lossy and outlives a crash  modules_test (its log tells why); below (a million lines)
+//   rule 23  fence                                       storage_log_test another_host_fences_the_first; operators_test two hosts
+//   rule 24  re-sent batches                             storage_log_test connections_killed_...; operators_test pg_terminate_backend
+//   rule 25  COMMIT's tag                                storage_log_test; operators_test PostgreSQL stopped
+//   rule 26  the same PostgreSQL, not behind             below (a cluster that lost records)
+//   rule 27  the fold                                    storage_materialise_test
+//   rule 28  errors that do not go away                  storage_log_test a_record_that_breaks_...; storage_materialise_test an_operators_constraint_...; below
+//   rule 29  guard and shape                             operators_test "other sessions cannot write"; below (shape)
+//   rule 30  pinned sessions                             below (fsync off is warned of; a hostile default)
+//   rule 31  pool, idle databases                        below (a hundred databases)
+//   rule 32  batches adapt, blockers are named           operators_test "an operator's lock"; storage_bench; below (commits under load)
+//   rule 33  types and names                             storage_pgtype_test; operators_test "names past"
+//   rule 34  no adoption, no CASCADE                     operators_test "a schema of a stranger", "delete drops our tables only"
+//   rule 35  loading                                     storage_log_test load_returns_...; below (a row changed behind our back)
+//   rule 41  limits in bytes                             net_server_test a_client_that_does_not_read_...; http_test 413; below (RSS)
+//   rule 43  the embedded cluster                        below (uid, second host, adoption, version)
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { Host, bin, compileText, test, main, modulePath, root, sleep, until, within } from './lib.mjs';
+import { Wire, bytes, str, u8, u32 } from '../clients/wire.mjs';
+
+const host = await new Host({ args: ['--idle-close-ms', '1500'] }).start();
+const modules = join(root, 'tests/integration/modules');
+const idler = modulePath(join(modules, 'idler.c'));
+const match = (text, pattern, what = '') => assert.ok(pattern.test(text), `${what}: ${pattern} does not match ${String(text).slice(0, 600)}`);
+const status = (pid, key) => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
+const rss = pid => Number(status(pid, 'VmRSS').split(' ')[0]) * 1024;
+const cpu = pid => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13).map(Number).reduce((a, b) => a + b) * 10;
+const root_ = process.getuid() === 0;
+const hold = async name => { const w = new Wire(host.port, name, { token: host.token }); await w.opened; return w; };
+await host.mustPublish('one', idler);
+await host.mustPublish('two', modulePath(join(modules, 'villain.c')));
+
+test('rule 18: a live worker has no environment, no file, no rights, and a user of its own', async () => {
+  const [a, b] = [await hold('one'), await hold('two')];
+  const pids = await until('two workers', () => { const w = host.workers(); return w.length === 2 && w; });
+  const uids = new Set();
+  for (const pid of pids) {
+    uids.add(status(pid, 'Uid').split(/\s+/).join());
+    assert.equal(status(pid, 'Seccomp'), '2', 'a filter is loaded');
+    assert.equal(status(pid, 'NoNewPrivs'), '1');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(status(pid, set), /^0+$/, set);
+    assert.match(readFileSync(`/proc/${pid}/limits`, 'utf8'), /Max core file size\s+0\s+0/);
+    assert.match(readFileSync(`/proc/${pid}/limits`, 'utf8'), /Max file size\s+0\s+0/);
+    if (root_) {
+      assert.equal(readFileSync(`/proc/${pid}/environ`, 'latin1').replaceAll('\0', ''), '', 'the environment is empty');
+      assert.equal(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim(), '1000');
+      const fds = readdirSync(`/proc/${pid}/fd`).map(fd => readlinkSync(`/proc/${pid}/fd/${fd}`));
+      for (const target of fds) assert.match(target, /^(\/dev\/null|pipe:|anon_inode:\[eventfd\])/, `inherited: ${target}`);
+      assert.ok(fds.length < 10, fds.join());
+      for (const line of readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n')) assert.doesNotMatch(line, / rwx/, line);
+      const libraries = readFileSync(`/proc/${pid}/maps`, 'utf8');
+      assert.doesNotMatch(libraries, /libpq|libcurl|libssl/, 'the worker links nothing that speaks to the world');
+    }
+  }
+  if (root_) {
+    assert.equal(uids.size, 2, 'two databases, two users');
+    for (const uid of uids) { const ids = uid.split(',').map(Number); assert.ok(ids.every(x => x === ids[0] && x !== 0), uid); assert.notEqual(ids[0], Number(status(host.postmaster(), 'Uid').split(/\s+/)[0])); }
+  }
+  a.close(); b.close();
+});
+
+test('rule 18: a worker does not outlive its host', async () => {
+  const other = await new Host().start();
+  await other.mustPublish('orphan', idler);
+  const w = new Wire(other.port, 'orphan', { token: other.token });
+  await w.opened;
+  const [pid] = other.workers();
+  const postmaster = other.postmaster();
+  await other.kill('SIGKILL');
+  await until('the worker to be gone', () => { try { process.kill(pid, 0); return false; } catch { return true; } }, 5);
+  process.kill(postmaster, 0); // PostgreSQL lives on ...
+  await other.start();
+  assert.equal(other.postmaster(), postmaster, 'rule 43: ... and is adopted');
+  assert.equal((await other.call('orphan', 'put', [1, 'x'])).status, 200);
+  await other.stop();
+  await until('PostgreSQL to end with its host', () => { try { process.kill(postmaster, 0); return false; } catch { return true; } });
+});
+
+test('rule 43: the embedded cluster has a user of its own, no TCP, fsync on, and belongs to one host', async () => {
+  const pid = host.postmaster();
+  if (root_) assert.notEqual(status(pid, 'Uid').split(/\s+/)[0], '0');
+  assert.equal(host.psql('show listen_addresses'), '');
+  assert.equal(host.psql(`select string_agg(name || '=' || setting, ',' order by name) from pg_settings where name in ('fsync', 'full_page_writes')`), 'fsync=on,full_page_writes=on');
+  const second = spawnSync(bin('spacetimedb-host'), ['start', '--data-dir', join(host.dir, 'data'), '--listen-addr', '127.0.0.1:0'], { encoding: 'utf8', timeout: 20000 });
+  assert.equal(second.status, 1);
+  match(second.stderr, /another host \(process \d+\) uses the data directory/);
+  assert.ok(readFileSync(`/proc/${pid}/cmdline`, 'latin1').length > 0);
+});
+
+test('rule 43: a cluster of another major version is refused, with the way out', async () => {
+  const other = await new Host().start();
+  const file = join(other.psql('show data_directory'), 'PG_VERSION'), was = readFileSync(file);
+  await other.stop();
+  writeFileSync(file, '9\n');
+  const r = spawnSync(bin('spacetimedb-host'), ['start', '--data-dir', join(other.dir, 'data'), '--listen-addr', '127.0.0.1:0'], { encoding: 'utf8', timeout: 20000 });
+  assert.equal(r.status, 1, r.stdout + r.stderr);
+  match(r.stderr, /9/);
+  match(r.stderr, /pg_upgrade|install|version/i);
+  writeFileSync(file, was);
+});
+
+test('rule 21: twenty republishes leave one library mapped', async () => {
+  const w = await hold('one');
+  for (let i = 0; i < 20; i++)
+    await host.mustPublish('one', compileText(`version${i}`, readFileSync(join(modules, 'idler.c'), 'utf8') + `\nST_REDUCER(version) { return st_fail(ctx, "version ${i}"); }\n`));
+  assert.equal((await w.call('put', Buffer.concat([u32(1), str('x')]))).outcome, 'ok', 'a client of the first version is served');
+  match((await w.call('version', Buffer.alloc(0))).text, /connect again/, 'what came after it connected asks for a new connection');
+  const late = await hold('one');
+  match((await late.call('version', Buffer.alloc(0))).text, /version 19/);
+  late.close();
+  const [pid] = host.workers().filter(p => readFileSync(`/proc/${p}/maps`, 'utf8').includes('.so'));
+  if (root_) {
+    const mapped = new Set(readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n').map(l => l.split(/\s+/).slice(5).join(' ')).filter(p => /\.so( \(deleted\))?$/.test(p) && !/\/lib\//.test(p)));
+    assert.ok(mapped.size <= 1, [...mapped].join());
+  }
+  w.close();
+});
+
+test('rule 22: a million log lines do not stall the caller, and what is lost is said', async () => {
+  const start = Date.now();
+  for (let i = 0; i < 5; i++) assert.equal((await within('the talkative call', host.call('two', 'chatter', [200000]), 30)).status, 200);
+  const took = Date.now() - start;
+  console.log(`# a million lines: ${took} ms`);
+  assert.ok(took < 15000);
+  assert.equal((await host.call('two', 'note', [1])).status, 200);
+  await until('the log tells what was dropped', async () => (await host.logs('two')).some(l => /\d+ log lines were dropped/.test(l.message)));
+  const r = await host.http('GET', '/v1/database/two/logs?num_lines=10');
+  assert.equal(r.text.trim().split('\n').length, 10);
+});
+
+test('rule 41: a client that never reads costs a bounded amount, and is cut; others go on', async () => {
+  const w = await hold('one');
+  await w.call('put', Buffer.concat([u32(1), str('x')]));
+  const deaf = net.connect(host.port, '127.0.0.1');
+  deaf.on('error', () => {});
+  let gone = false;
+  deaf.on('close', () => { gone = true; });
+  deaf.write(['GET /v1/database/one/subscribe?compression=None HTTP/1.1', 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Protocol: v2.bsatn.spacetimedb', '', ''].join('\r\n'));
+  await new Promise(done => deaf.once('data', done));
+  const subscribe = Buffer.concat([u8(0), u32(1), u32(1), u32(1), str('SELECT * FROM t')]);
+  deaf.write(Buffer.concat([Buffer.from([0x82, 0x80 | subscribe.length, 0, 0, 0, 0]), subscribe]));
+  await sleep(200);
+  deaf.pause();
+  const before = rss(host.process.pid);
+  let most = 0;
+  for (let i = 0; i < 300; i++) { // 300 MB for the one who does not listen
+    assert.equal((await w.call('grow', Buffer.concat([u32(1), u32(1 << 20)]))).outcome, 'ok');
+    most = Math.max(most, rss(host.process.pid));
+  }
+  console.log(`# the host grew by ${Math.round((most - before) / 1e6)} MB at most`);
+  assert.ok(most - before < 200e6, `${most - before} bytes more`);
+  deaf.resume();
+  await until('the deaf client is cut', () => gone, 10);
+  w.close();
+});
+
+test('rule 8: a storm of calls that nobody reads the answers of does not grow the host', async () => {
+  const w = await hold('one');
+  const storm = net.connect(host.port, '127.0.0.1');
+  storm.on('error', () => {});
+  storm.write(['GET /v1/database/one/subscribe?compression=None HTTP/1.1', 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Protocol: v2.bsatn.spacetimedb', '', ''].join('\r\n'));
+  await new Promise(done => storm.once('data', done));
+  storm.pause();
+  const before = rss(host.process.pid);
+  const call = Buffer.concat([u8(3), u32(1), u8(0), str('put'), bytes(Buffer.concat([u32(2), str('y'.repeat(50))]))]);
+  const many = Buffer.concat(Array(2000).fill(Buffer.concat([Buffer.from([0x82, 0x80 | call.length, 0, 0, 0, 0]), call])));
+  let sent = 0, full = false;
+  const end = Date.now() + 3000;
+  while (Date.now() < end) {
+    if (storm.write(many)) sent++; else { full = true; await Promise.race([new Promise(done => storm.once('drain', done)), sleep(200)]); sent++; }
+    if (storm.writableLength > 64e6 || storm.destroyed) break;
+  }
+  const grew = rss(host.process.pid) - before;
+  console.log(`# ${sent * 2000} calls offered; the host grew by ${Math.round(grew / 1e6)} MB`);
+  assert.ok(grew < 300e6, `${grew} bytes`);
+  assert.equal((await within('a caller beside', w.call('put', Buffer.concat([u32(3), str('z')])), 10)).outcome, 'ok');
+  storm.destroy();
+  w.close();
+});
+
+test('rule 31: a hundred databases one after another: bounded connections, idle workers go, data comes back', async () => {
+  let most = 0;
+  const hosted = () => Number(host.psql(`select count(*) from pg_stat_activity where application_name like 'spacetime-pg%'`));
+  for (let i = 0; i < 100; i += 4) {
+    await Promise.all([0, 1, 2, 3].map(async k => {
+      await host.mustPublish(`many-${i + k}`, idler);
+      assert.equal((await host.call(`many-${i + k}`, 'put', [i + k, `row of ${i + k}`])).status, 200);
+    }));
+    if (i % 20 === 0) most = Math.max(most, hosted());
+  }
+  most = Math.max(most, hosted());
+  console.log(`# at most ${most} connections`);
+  assert.ok(most <= 40, `${most} connections`);
+  await until('idle workers to end', () => host.workers().length === 0, 15);
+  const before = cpu(host.process.pid);
+  await sleep(1000);
+  assert.ok(cpu(host.process.pid) - before < 300, `rule 10: an idle host uses ${cpu(host.process.pid) - before} ms of a second`);
+  for (const i of [0, 50, 99]) assert.deepEqual(await host.sql(`many-${i}`, 'SELECT * FROM t'), [[i, `row of ${i}`]]);
+  const w = await hold('many-7');
+  await sleep(2500);
+  assert.equal((await w.call('put', Buffer.concat([u32(1), str('held')]))).outcome, 'ok', 'a database with a client stays open');
+  w.close();
+});
+
+test('rule 35, 29: what was changed behind our back is found at load and named, and nobody else suffers', async () => {
+  await host.mustPublish('tampered', idler);
+  assert.equal((await host.call('tampered', 'put', [1, 'honest'])).status, 200);
+  host.psql(`select spacetime.settle('tampered')`);
+  await until('it is closed', () => /tampered/.test(host.output) && new RegExp('database tampered: closed').test(host.output), 15);
+  host.psql('set session_replication_role = replica; alter table tampered.t drop column text');
+  const r = await host.http('POST', '/v1/database/tampered/sql', { body: 'SELECT * FROM t' });
+  assert.ok(r.status >= 500, `${r.status} ${r.text}`);
+  match(r.text, /text/, 'the column is named');
+  match(r.text, /\bt\b|tampered/, 'and the table');
+  assert.equal((await host.call('one', 'put', [9, 'fine'])).status, 200);
+});
+
+test('rule 26: PostgreSQL that lost acknowledged records is noticed', async () => {
+  const w = await hold('one');
+  assert.equal((await w.call('put', Buffer.concat([u32(77), str('kept?')]))).outcome, 'ok');
+  host.psql(`select spacetime.settle('one')`);
+  await sleep(300);
+  const errors = () => (host.output.match(/lost|fenced|did not write|re-read|acknowledged/g) ?? []).length;
+  const before = errors();
+  // what a failover to a standby that was behind looks like
+  host.psql(`set session_replication_role = replica; begin; delete from one.st_log_0; delete from one.st_log_1; delete from one.st_log_2; update one.st_state set materialised = materialised - 1; commit; select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'spacetime-pg%'`);
+  await until('the loss is logged', async () => { w.call('put', Buffer.concat([u32(78), str('new')])); return errors() > before; }, 15);
+  await until('clients of that database are cut', () => w.gone, 10);
+  assert.equal((await host.call('two', 'note', [777])).status, 200, 'the other database goes on');
+});
+
+test('rule 30: defaults of the operator do not change what we store', async () => {
+  host.psql(`alter role spacetime set timezone = 'Asia/Tokyo'; alter role spacetime set datestyle = 'German'; alter role spacetime set default_transaction_isolation = 'serializable'; alter role spacetime set synchronous_commit = off; alter role spacetime set statement_timeout = '1ms'; alter role spacetime set search_path = 'pg_catalog'; alter role spacetime set bytea_output = 'escape'; alter role spacetime set standard_conforming_strings = off`);
+  try {
+    host.psql(`set statement_timeout = 0; select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'spacetime-pg%'`);
+    await host.mustPublish('pinned', compileText('pinned', `#include "spacetimedb.h"
+ST_MODULE(pinned, "1");
+ST_TABLE(r, PUBLIC, (uint32_t, id, PK), (st_timestamp, at), (st_bytes, raw), (st_str, text), (double, d));
+ST_REDUCER(put) { r row = { 1, { 1723372800123456 }, { (const uint8_t *)"\\0\\\\'x", 4 }, ST_S("a\\\\b'c"), 0.1 }; return r_insert(ctx->db, &row); }
+`));
+    assert.equal((await host.call('pinned', 'put', [])).status, 200);
+  } finally {
+    host.psql('set statement_timeout = 0; alter role spacetime reset all');
+  }
+  host.psql(`select spacetime.settle('pinned')`);
+  assert.equal(host.psql(`set timezone = 'UTC'; select at, raw, text, d from pinned.r`), "2024-08-11 10:40:00.123456+00|\\x005c2778|a\\b'c|0.1");
+});
+
+await main(() => host.stop());
