@@ -6,7 +6,7 @@
 
 static void column_list(Buf *out, const Js *cols, const Type *row)
 {
-    for (const Js *k = js_is(cols, JS_ARRAY) ? cols->first : NULL; k; k = k->next) {
+    for (const Js *k = cols && js_is(cols, JS_ARRAY) ? cols->first : NULL; k; k = k->next) {
         int64_t i = js_int(k, -1);
         Str name = i >= 0 && i < row->nfields ? row->fields[i].name : STR("?");
         buf_printf(out, "%s%.*s", js_at(cols, 0) == k ? "" : ", ", STR_FMT(name));
@@ -80,7 +80,7 @@ int cmd_describe(Cli *c, const Args *a)
 {
     Target t = target_then(c, a, 0, "");
     int rest = a->n - t.argi;
-    const char *kind = rest > 0 ? a->v[t.argi] : NULL, *name = rest > 1 ? a->v[t.argi + 1] : NULL;
+    const char *kind = rest > 0 ? a->v[t.argi] : NULL, *name = kind && rest > 1 ? a->v[t.argi + 1] : NULL;
     if (kind && strcmp(kind, "table") != 0 && strcmp(kind, "reducer") != 0)
         cli_fail("`%s` cannot be described: expected `table NAME` or `reducer NAME` after the database", kind);
     if (rest != 0 && rest != 2)

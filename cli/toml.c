@@ -258,7 +258,7 @@ static Str write_line(Toml *t, const char *name, Str value)
     OWN(buf) Buf out = {0};
     bool multi = memchr(value.ptr ? value.ptr : "", '\n', value.len) != NULL;
     buf_printf(&out, "%s = %s", name, multi ? "\"\"\"\n" : "\"");
-    for (size_t i = 0; i < value.len; i++) {
+    for (size_t i = 0; value.ptr && i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
         if (c == '"' || c == '\\')
             buf_printf(&out, "\\%c", c);

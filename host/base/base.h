@@ -70,7 +70,11 @@ Status error_set(Error *err, const char *origin, Status code, const char *fmt, .
 /* Put "PREFIX: " in front of the text of a failure on its way up; returns err->code. */
 Status error_context(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+#ifdef __clang_analyzer__ /* which does not know what error_set returns */
+#define FAIL(err, code, ...) ((void)error_set((err), __func__, (code), __VA_ARGS__), (code))
+#else
 #define FAIL(err, code, ...) error_set((err), __func__, (code), __VA_ARGS__)
+#endif
 #define CONTEXT(err, ...) error_context((err), __VA_ARGS__)
 #define TRY(call)                   \
     do {                            \
@@ -87,6 +91,13 @@ _Noreturn void bug(const char *file, int line, const char *fmt, ...) PRINTF_LIKE
         if (UNLIKELY(!(cond)))               \
             BUG("assertion failed: " #cond); \
     } while (0)
+
+/* For the analyzer, which does not follow what fills an array of run-time length. */
+#ifdef __clang_analyzer__
+#define SEEN_FILLED(array) memset((array), 0, sizeof(array))
+#else
+#define SEEN_FILLED(array) ((void)0)
+#endif
 
 /* ---- memory -------------------------------------------------------------------------------- */
 

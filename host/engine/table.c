@@ -334,6 +334,7 @@ Status table_insert(Table *t, void *row, const void **ret_row, Error *err)
 {
     uint16_t nsequences = t->shape->def->nsequences;
     bool filled[MAX(nsequences, 1)];
+    SEEN_FILLED(filled);
     TRY(admit(t, row, err));
     if (nsequences)
         sequences_fill(t, row, filled);
@@ -362,6 +363,7 @@ Status table_update(Table *t, uint16_t col, void *row, const void **ret_row, Err
     if (UNLIKELY(col >= d->ncols || t->shape->find_by_col[col] < 0))
         return FAIL(err, S_INVALID, "table %.*s: update by column %u, which is not unique", STR_FMT(d->name), col);
     bool filled[MAX(d->nsequences, 1)];
+    SEEN_FILLED(filled);
     TRY(admit(t, row, err));
     if (d->nsequences)
         sequences_fill(t, row, filled);
@@ -382,6 +384,7 @@ Status table_replace(Table *t, const void *old, void *row, const void **ret_row,
 {
     uint16_t nsequences = t->shape->def->nsequences;
     bool filled[MAX(nsequences, 1)];
+    SEEN_FILLED(filled);
     TRY(admit(t, row, err));
     TRY(check_alive(t, old, err));
     if (nsequences)
@@ -555,7 +558,8 @@ static void link_loaded(Table *t, RowHeader *h, const uint64_t *keys)
 
 Status table_place(Table *t, uint64_t number, const void *row, Error *err)
 {
-    uint64_t heap, keys[t->shape->nuniques];
+    uint64_t heap, keys[MAX(t->shape->nuniques, 1)];
+    SEEN_FILLED(keys);
     TRY(check_uniques(t, row, keys, err));
     TRY(reserve(t, row, &heap, err));
     link_loaded(t, new_version(t, number, 0, row, heap), keys);
@@ -565,7 +569,8 @@ Status table_place(Table *t, uint64_t number, const void *row, Error *err)
 /* Decode where the row will lie; give the slot back when it cannot stay. */
 static Status load_flat(Table *t, uint64_t number, const uint8_t *src, Error *err)
 {
-    uint64_t heap, keys[t->shape->nuniques];
+    uint64_t heap, keys[MAX(t->shape->nuniques, 1)];
+    SEEN_FILLED(keys);
     TRY(reserve(t, NULL, &heap, err));
     RowHeader *h = page_take_slot(t);
     h->number = number;

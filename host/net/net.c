@@ -158,6 +158,7 @@ static void resume_stalled(NetChannel *ch)
     NetClient *last = ch->stalled_first ? (NetClient *)(void *)((char *)ch->stalled_last - offsetof(NetClient, stall_next)) : NULL;
     for (bool end = !last; !end;) { /* each once; who finds no room goes to the tail */
         NetClient *c = ch->stalled_first;
+        ASSERT(c); /* `last` is behind it */
         end = c == last;
         ch->stalled_first = c->stall_next;
         if (!ch->stalled_first)

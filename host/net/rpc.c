@@ -409,7 +409,7 @@ static void call_opened(NetRequest *r)
         request_text(r, 404, "No such procedure");
     else if (reducer && reducer->lifecycle != LIFECYCLE_NONE)
         request_text(r, 400, "can't directly call special %s lifecycle reducer", lifecycles[reducer->lifecycle]);
-    if (r->done) {
+    if (r->done || (!reducer && !procedure)) {
         module_def_unref(def);
         return;
     }

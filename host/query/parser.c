@@ -380,7 +380,7 @@ static Status parse_from_item(Parser *p, List *from)
     if (from->count >= SQL_REFS_MAX)
         return FAIL(p->err, S_TOO_LARGE, "recursion limit: at most %d tables in FROM", SQL_REFS_MAX);
     FromItem *item = LIST_ADD(p, from, FromItem);
-    ColumnName name;
+    ColumnName name = {0};
     TRY(parse_dotted(p, "a table", &name));
     item->table = item->qualifier = join_name(p, &name);
     if (p->tok->kind == TOK_LPAREN)
@@ -492,7 +492,7 @@ static Status parse_select(Parser *p, Statement *s)
 static Status parse_target(Parser *p, Statement *s, const char *const *words_next)
 {
     const Token *first = p->tok;
-    ColumnName name;
+    ColumnName name = {0};
     if (p->tok->kind == TOK_LPAREN)
         return unsupported(p, "subquery", first);
     TRY(parse_dotted(p, "a table", &name));

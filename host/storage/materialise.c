@@ -583,7 +583,7 @@ static Status read_answers(Round *r, bool *ret_stale, Error *err)
             if ((e->kind == EXPECT_MISSING) && last && (missing != changed || updated + changed != wanted))
                 wrong = true;
             if (wrong && code == S_OK) {
-                code = FAIL(err, S_CONFLICT, "table %.*s: %s met %llu rows where %llu were expected: it was changed behind our back", STR_FMT(e->table->def->name), e->verb,
+                code = FAIL(err, S_CONFLICT, "table %.*s: %s met %llu rows where %llu were expected: it was changed behind our back", STR_FMT(e->table ? e->table->def->name : STR("?")), e->verb,
                             (unsigned long long)(e->kind == EXPECT_MISSING ? updated + missing : rows), (unsigned long long)(e->kind == EXPECT_MISSING ? wanted : e->rows));
                 memcpy(err->sqlstate, "02000", 6);
             }

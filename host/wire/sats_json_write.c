@@ -100,7 +100,7 @@ static void put_float(Buf *out, double v, bool single)
         buf_put_text(out, "0.0");
         return;
     }
-    char text[40], digits[20];
+    char text[40], digits[20] = "";
     int n = shortest_digits(text, v, single), have = 0;
     const char *e = strchr(text, 'e');
     for (const char *p = text; p < e && have < n; p++)

@@ -33,6 +33,7 @@ static void put_header(Buf *out, FrameKind kind, uint8_t flags, ClientRef client
 
 Buf *frame_begin(Core *c, FrameKind kind, const CallHeader *h, uint8_t flags)
 {
+    ASSERT(h);
     buf_reset(&c->frame);
     put_header(&c->frame, kind, flags, (ClientRef){h->slot, h->generation}, c->offset, h->call_seq);
     return &c->frame;
@@ -282,6 +283,7 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
         if (nchanges)
             update = subs_evaluate(c->subs, nchanges, changes);
     }
+    ASSERT(l->h || !l->to_caller);
     bool stored = head.nclients || head.nsequences || head.ntables;
     if (stored)
         commit_end(rec, at, &head);

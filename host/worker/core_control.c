@@ -66,7 +66,7 @@ static Status schema_make_items(CoreSchema *s, Error *err)
     const Module *m = s->module;
     s->nitems = !m ? 0 : m->items ? m->nitems : def->ntables;
     s->items = ARENA_ARRAY(&s->arena, void *, s->nitems + 1);
-    for (uint32_t i = 0; i < s->nitems; i++) {
+    for (uint32_t i = 0; m && i < s->nitems; i++) {
         if (!m->items) {
             s->items[i] = &s->tables[i];
             continue;

@@ -715,7 +715,8 @@ static Status read_file(const char *path, Buf *out, Error *err)
 {
     OWN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return FAIL(err, errno == ENOENT ? S_NOT_FOUND : S_IO, "the module file %s: %s", path, strerror(errno));
+        return errno == ENOENT ? FAIL(err, S_NOT_FOUND, "the module file %s: %s", path, strerror(errno))
+                               : FAIL(err, S_IO, "the module file %s: %s", path, strerror(errno));
     struct stat sb;
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode))
         return FAIL(err, S_IO, "the module file %s is not a regular file", path);

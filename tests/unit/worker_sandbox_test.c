@@ -266,7 +266,7 @@ static void test_last_words(void **state)
         {crash_abort, SIGABRT, "SIGABRT at"},
         {crash_divide, SIGFPE, "integer division by zero"},
         {crash_call, SIGSEGV, "null function pointer"},
-        {crash_module, SIGSEGV, "/m.so (near crash+0x"},
+        {crash_module, SIGSEGV, " of m.so (near crash+0x"},
         {bad_socket, SIGSYS, "system call socket (41)"},
     };
     RingReader log;
