@@ -9,7 +9,7 @@
 
 /* What each error class must say. */
 #define SYNTAX "!syntax error"
-#define EMPTY "!empty"
+#define EMPTY "!Empty SQL query"
 #define MULTI "!multiple statements"
 #define UNSUP "!unsupported"
 #define LENGTH "!limit of 50000"
