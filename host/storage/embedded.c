@@ -434,7 +434,7 @@ static bool postmaster_lives(Embedded *e)
 /* While the host runs its PostgreSQL runs: a postmaster that was killed, crashed or was stopped is started again. */
 static void *guard_main(void *arg)
 {
-    enum { LOOK_MS = 50, PAUSE_MS_MIN = 100, PAUSE_MS_MAX = 15000 };
+    enum { LOOK_MS = 50, PAUSE_MS_MIN = 100, PAUSE_MS_MAX = 5000 };
     Embedded *e = arg;
     uint32_t pause_ms = PAUSE_MS_MIN;
     while (!e->stopping) {
