@@ -20,10 +20,7 @@ static bool is_number(Str s)
     }
     return s.len > i;
 }
-static Str unquoted(Str s)
-{
-    return s.len >= 2 && s.ptr[0] == '"' && s.ptr[s.len - 1] == '"' ? (Str){s.ptr + 1, s.len - 2} : s;
-}
+static Str unquoted(Str s) { return s.len >= 2 && s.ptr[0] == '"' && s.ptr[s.len - 1] == '"' ? (Str){s.ptr + 1, s.len - 2} : s; }
 
 /* The shorthands; false: the word is to be taken as JSON. */
 static bool shorthand(Buf *out, Str word, const Type *t, Arena *a)
@@ -63,11 +60,9 @@ static bool shorthand(Buf *out, Str word, const Type *t, Arena *a)
             return true;
         }
         return false;
-    default:
-        break;
+    default: break;
     }
-    if ((t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DURATION || t->kind == TYPE_CONNECTION_ID ||
-         t->kind == TYPE_UUID) &&
+    if ((t->kind == TYPE_TIMESTAMP || t->kind == TYPE_DURATION || t->kind == TYPE_CONNECTION_ID || t->kind == TYPE_UUID) &&
         is_number(word)) {
         buf_printf(out, "[%.*s]", STR_FMT(word));
         return true;
@@ -92,8 +87,8 @@ Status argument_to_json(Buf *out, unsigned position, Str word, const Field *para
     if (code == S_OK) /* the host would say it too, but not in terms of words */
         code = json_to_bsatn(&checked, buf_str(&json), param->type, &why);
     if (code != S_OK)
-        return FAIL(err, S_INVALID, "argument %u, `%.*s: %.*s`: `%.*s` does not fit: %s", position,
-                    STR_FMT(param->name), STR_FMT(buf_str(&type)), (int)MIN(word.len, 200), word.ptr, why.text);
+        return FAIL(err, S_INVALID, "argument %u, `%.*s: %.*s`: `%.*s` does not fit: %s", position, STR_FMT(param->name),
+                    STR_FMT(buf_str(&type)), (int)MIN(word.len, 200), word.ptr, why.text);
     buf_put_bytes(out, buf_bytes(&json));
     return S_OK;
 }
@@ -101,8 +96,7 @@ Status argument_to_json(Buf *out, unsigned position, Str word, const Field *para
 Status arguments_to_json(Buf *out, int n, const char *const *words, const Type *params, Error *err)
 {
     if ((uint32_t)n != params->nfields)
-        return FAIL(err, S_INVALID, "expected %u argument%s, got %d", params->nfields, params->nfields == 1 ? "" : "s",
-                    n);
+        return FAIL(err, S_INVALID, "expected %u argument%s, got %d", params->nfields, params->nfields == 1 ? "" : "s", n);
     buf_put_text(out, "[");
     for (int i = 0; i < n; i++) {
         buf_put_text(out, i ? "," : "");

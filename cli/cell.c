@@ -74,8 +74,7 @@ void timestamp_format(Buf *out, int64_t us, const char *zone)
 static void duration_format(Buf *out, int64_t us)
 {
     uint64_t magnitude = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
-    buf_printf(out, "%c%llu.%06u", us < 0 ? '-' : '+', (unsigned long long)(magnitude / 1000000),
-               (unsigned)(magnitude % 1000000));
+    buf_printf(out, "%c%llu.%06u", us < 0 ? '-' : '+', (unsigned long long)(magnitude / 1000000), (unsigned)(magnitude % 1000000));
 }
 
 /* "0x2a" -> "42", "-0x1" -> "-1": schoolbook, on decimal digits. */
@@ -131,8 +130,8 @@ static bool id128_format(Buf *out, const Js *v, bool uuid)
         return true;
     }
     uint64_t hi = (uint64_t)(n >> 64), lo = (uint64_t)n;
-    buf_printf(out, "\"%08x-%04x-%04x-%04x-%012llx\"", (unsigned)(hi >> 32), (unsigned)(hi >> 16 & 0xffff),
-               (unsigned)(hi & 0xffff), (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffffu));
+    buf_printf(out, "\"%08x-%04x-%04x-%04x-%012llx\"", (unsigned)(hi >> 32), (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff),
+               (unsigned)(lo >> 48), (unsigned long long)(lo & 0xffffffffffffu));
     return true;
 }
 
@@ -184,14 +183,10 @@ static bool format(Buf *out, const Js *v, const Type *t)
         buf_printf(out, "0x%.*s", STR_FMT(v->string));
         return true;
     case TYPE_I256:
-    case TYPE_U256:
-        return hex_to_decimal(out, js_str(v));
-    case TYPE_IDENTITY:
-        return identity_format(out, v);
-    case TYPE_CONNECTION_ID:
-        return id128_format(out, v, false);
-    case TYPE_UUID:
-        return id128_format(out, v, true);
+    case TYPE_U256: return hex_to_decimal(out, js_str(v));
+    case TYPE_IDENTITY: return identity_format(out, v);
+    case TYPE_CONNECTION_ID: return id128_format(out, v, false);
+    case TYPE_UUID: return id128_format(out, v, true);
     case TYPE_TIMESTAMP:
     case TYPE_DURATION: {
         const Js *us = js_at(v, 0);
@@ -233,8 +228,7 @@ static bool format(Buf *out, const Js *v, const Type *t)
     case TYPE_ENUM:
     case TYPE_RESULT:
     case TYPE_OPTION:
-    case TYPE_SCHEDULE_AT:
-        return variant(out, v, t);
+    case TYPE_SCHEDULE_AT: return variant(out, v, t);
     default: /* numbers and booleans as they came */
         if (v->kind == JS_ARRAY || v->kind == JS_OBJECT || v->kind == JS_STRING)
             return false;

@@ -63,8 +63,7 @@ extern const size_t cli_ncommands;
 
 /* ---- options.c ---- */
 /* Reads argv (after the command's name) into `ret`. S_INVALID: text for the user, a tip included. */
-MUST_CHECK Status args_read(Args *ret, const Command *command, const char *path, int argc, char **argv, Arena *a,
-                            Error *err);
+MUST_CHECK Status args_read(Args *ret, const Command *command, const char *path, int argc, char **argv, Arena *a, Error *err);
 bool arg_given(const Args *a, const char *name);        /* BUG for a name the command does not have */
 const char *arg_value(const Args *a, const char *name); /* NULL: not given, or given without a value */
 bool arg_yes(const Args *a, const char *what);          /* --yes, --yes=all or --yes=..,what,.. */

@@ -11,8 +11,7 @@ enum { LISTED_MAX = 10 };
 static const char *word;
 static int nearer(const void *x, const void *y)
 {
-    unsigned dx = edit_distance(word, *(const char *const *)x, 64),
-             dy = edit_distance(word, *(const char *const *)y, 64);
+    unsigned dx = edit_distance(word, *(const char *const *)x, 64), dy = edit_distance(word, *(const char *const *)y, 64);
     return dx != dy ? (dx < dy ? -1 : 1) : strcmp(*(const char *const *)x, *(const char *const *)y);
 }
 
@@ -26,8 +25,8 @@ static _Noreturn void no_such_function(Cli *c, const Target *t, const Schema *s,
     }
     const char *near = suggest(name, names, n);
     OWN(buf) Buf text = {0};
-    buf_printf(&text, "No such reducer OR procedure `%s` for database `%s` resolving to identity `%s`.\n\n", name,
-               t->database, t->identity);
+    buf_printf(&text, "No such reducer OR procedure `%s` for database `%s` resolving to identity `%s`.\n\n", name, t->database,
+               t->identity);
     if (near) {
         buf_printf(&text, "A reducer with a similar name exists: `%s`", near);
     } else if (n == 0) {
@@ -89,8 +88,7 @@ int cmd_call(Cli *c, const Args *a)
     if (answer.status < 200 || answer.status >= 300) {
         if (answer.status == 401)
             http_expect_ok(c, &r, &answer);
-        cli_fail_cause(cli_text(c, "HTTP status %ld for POST %s", answer.status, r.url), "Response text: %.*s",
-                       STR_FMT(answer.body));
+        cli_fail_cause(cli_text(c, "HTTP status %ld for POST %s", answer.status, r.url), "Response text: %.*s", STR_FMT(answer.body));
     }
     if (procedure) {
         cli_out(answer.body);

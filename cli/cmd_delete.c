@@ -11,8 +11,7 @@ int cmd_delete(Cli *c, const Args *a)
     target_identity(c, &t);
     bool by_identity = strstr(t.database, t.identity) != NULL;
     const char *what = by_identity ? t.identity : cli_text(c, "%s (%s)", t.database, t.identity);
-    if (!prompt_yes(arg_given(a, "yes"), "Are you sure you want to delete database %s? This action cannot be undone.",
-                    what)) {
+    if (!prompt_yes(arg_given(a, "yes"), "Are you sure you want to delete database %s? This action cannot be undone.", what)) {
         puts("Aborting");
         return 0;
     }

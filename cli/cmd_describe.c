@@ -13,10 +13,7 @@ static void column_list(Buf *out, const Js *cols, const Type *row)
     }
 }
 
-static bool holds_column(const Js *cols, uint32_t i)
-{
-    return js_is(cols, JS_ARRAY) && cols->n == 1 && js_int(js_at(cols, 0), -1) == i;
-}
+static bool holds_column(const Js *cols, uint32_t i) { return js_is(cols, JS_ARRAY) && cols->n == 1 && js_int(js_at(cols, 0), -1) == i; }
 
 static void print_table(Buf *out, const SchemaTable *t)
 {
@@ -102,8 +99,8 @@ int cmd_describe(Cli *c, const Args *a)
         for (size_t i = 0; i < n; i++)
             names[i] = kind[0] == 't' ? s.tables[i].name : s.reducers[i].name;
         const char *near = suggest(name, names, n);
-        cli_fail("no such %s: `%s`%s%s%s", kind, name, near ? "\n\nOne with a similar name exists: `" : "",
-                 near ? near : "", near ? "`" : "");
+        cli_fail("no such %s: `%s`%s%s%s", kind, name, near ? "\n\nOne with a similar name exists: `" : "", near ? near : "",
+                 near ? "`" : "");
     }
     OWN(buf) Buf out = {0};
     if (arg_given(a, "json")) {

@@ -159,22 +159,18 @@ int cmd_init(Cli *c, const Args *a)
 {
     const char *lang = arg_value(a, "lang"), *dir = arg_value(a, "project-path");
     if (a->n != 1)
-        cli_usage(a,
-                  a->n ? "unexpected argument '%s' found"
-                       : "the following required arguments were not provided:\n  <NAME>%s",
+        cli_usage(a, a->n ? "unexpected argument '%s' found" : "the following required arguments were not provided:\n  <NAME>%s",
                   a->n ? a->v[1] : "");
     if (lang && strcmp(lang, "c") != 0)
         cli_fail("--lang %s: modules of this edition are written in C (--lang c)", lang);
     const char *slash = strrchr(a->v[0], '/'), *name = database_name(c, slash ? slash + 1 : a->v[0]);
     Error err = {0};
     if (database_name_check(str_of(name), &err) != S_OK)
-        cli_fail("`%s` makes no name for a database: %s. Use letters, digits and single hyphens, as in my-game-2",
-                 a->v[0], err.text);
+        cli_fail("`%s` makes no name for a database: %s. Use letters, digits and single hyphens, as in my-game-2", a->v[0], err.text);
     dir = dir ? dir : slash ? a->v[0] : name;
     struct stat st;
     if (lstat(dir, &st) == 0 && (!S_ISDIR(st.st_mode) || !is_empty(dir)))
-        cli_fail("%s is there already and not an empty directory; choose another name, or a place with --project-path",
-                 dir);
+        cli_fail("%s is there already and not an empty directory; choose another name, or a place with --project-path", dir);
     char *word = cli_text(c, "%s%s", name[0] >= '0' && name[0] <= '9' ? "m_" : "", name);
     for (char *p = word; *p; p++)
         *p = *p == '-' ? '_' : *p;
@@ -184,8 +180,8 @@ int cmd_init(Cli *c, const Args *a)
     write_file(c, module_dir, "module.c", module_text, "@NAME@", word);
     write_file(c, dir, "README.md", readme_text, "NAME", name);
     write_file(c, dir, ".gitignore", "build/\nspacetime.local.json\n", "NAME", name);
-    write_file(c, dir, "spacetime.json", "{\n  \"server\": \"SERVER\",\n  \"module-path\": \"./spacetimedb\"\n}\n",
-               "SERVER", server ? server : "local");
+    write_file(c, dir, "spacetime.json", "{\n  \"server\": \"SERVER\",\n  \"module-path\": \"./spacetimedb\"\n}\n", "SERVER",
+               server ? server : "local");
     write_file(c, dir, "spacetime.local.json", "{\n  \"database\": \"NAME\"\n}\n", "NAME", name);
     printf("Made the project %s: the module is %s/module.c.\n\n"
            "Next steps:\n"

@@ -35,8 +35,7 @@ int cmd_list(Cli *c, const Args *a)
     text_table_cell(&table, STR("Identity"));
     OWN(buf) Buf names = {0};
     for (const Js *i = identities->first; i; i = i->next) {
-        const Js *list =
-            js_get(get_json(c, cli_text(c, "%s/v1/database/%.*s/names", t.url, STR_FMT(js_str(i)))), "names");
+        const Js *list = js_get(get_json(c, cli_text(c, "%s/v1/database/%.*s/names", t.url, STR_FMT(js_str(i)))), "names");
         buf_reset(&names);
         for (const Js *n = js_is(list, JS_ARRAY) ? list->first : NULL; n; n = n->next)
             buf_printf(&names, "%s%.*s", names.len ? ", " : "", STR_FMT(js_str(n)));

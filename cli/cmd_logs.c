@@ -53,18 +53,12 @@ int cmd_logs(Cli *c, const Args *a)
 {
     const char *lines = arg_value(a, "num-lines"), *format = arg_value(a, "format"), *level = arg_value(a, "level");
     bool follow = arg_given(a, "follow");
-    Tail t = {.line = buf_with_max(64 << 20),
-              .exact = arg_given(a, "level-exact"),
-              .filter = level != NULL,
-              .color = c->color_out};
+    Tail t = {.line = buf_with_max(64 << 20), .exact = arg_given(a, "level-exact"), .filter = level != NULL, .color = c->color_out};
     t.json = format && strcmp(format, "json") == 0;
-    if (format && !t.json && strcmp(format, "text") != 0 && strcmp(format, "txt") != 0 &&
-        strcmp(format, "default") != 0)
+    if (format && !t.json && strcmp(format, "text") != 0 && strcmp(format, "txt") != 0 && strcmp(format, "default") != 0)
         cli_usage(a, "invalid value '%s' for '--format <text|json>'\n  [possible values: text, json]", format);
     if (level && !log_level_parse(&t.level, str_of(level)))
-        cli_usage(
-            a, "invalid value '%s' for '--level <LEVEL>'\n  [possible values: trace, debug, info, warn, error, panic]",
-            level);
+        cli_usage(a, "invalid value '%s' for '--level <LEVEL>'\n  [possible values: trace, debug, info, warn, error, panic]", level);
     if (t.exact && !level)
         cli_usage(a, "the following required arguments were not provided:\n  --level <LEVEL>");
     if (lines && (lines[0] == 0 || lines[strspn(lines, "0123456789")] != 0 || strlen(lines) > 9))
@@ -75,8 +69,8 @@ int cmd_logs(Cli *c, const Args *a)
     if (follow && !lines)
         lines = "10";
     HttpRequest r = {
-        .url = cli_text(c, "%s/v1/database/%s/logs?%s%s%sfollow=%s", target.url, target.identity,
-                        lines ? "num_lines=" : "", lines ? lines : "", lines ? "&" : "", follow ? "true" : "false"),
+        .url = cli_text(c, "%s/v1/database/%s/logs?%s%s%sfollow=%s", target.url, target.identity, lines ? "num_lines=" : "",
+                        lines ? lines : "", lines ? "&" : "", follow ? "true" : "false"),
         .token = token,
         .sink = on_piece,
         .sink_arg = &t,

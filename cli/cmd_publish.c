@@ -84,16 +84,14 @@ static void check_edition(Cli *c, const Target *t)
         return;
     Str package = js_str(js_get(v, "package_name"));
     if (package.len && !str_is(package, "spacetime-pg"))
-        cli_fail("%s is no host of this edition (it calls itself `%.*s`): it does not run native modules", t->url,
-                 STR_FMT(package));
+        cli_fail("%s is no host of this edition (it calls itself `%.*s`): it does not run native modules", t->url, STR_FMT(package));
 }
 
 static bool is_local(const char *url)
 {
     const char *host = strstr(url, "://") + 3;
     size_t n = strcspn(host, ":");
-    return host[0] == '[' ? strncmp(host, "[::1]", 5) == 0
-                          : str_is((Str){host, n}, "localhost") || str_is((Str){host, n}, "127.0.0.1");
+    return host[0] == '[' ? strncmp(host, "[::1]", 5) == 0 : str_is((Str){host, n}, "localhost") || str_is((Str){host, n}, "127.0.0.1");
 }
 
 static void ask_remote(const Args *a, const Target *t, Bytes program)
@@ -104,22 +102,20 @@ static void ask_remote(const Args *a, const Target *t, Bytes program)
     char hex[65];
     SHA256(program.ptr, program.len, digest);
     hex_encode(hex, digest, 32);
-    printf("You are about to publish to a non-local server: %s\nSHA-256 of the module: %s\n", strstr(t->url, "://") + 3,
-           hex);
+    printf("You are about to publish to a non-local server: %s\nSHA-256 of the module: %s\n", strstr(t->url, "://") + 3, hex);
     if (!prompt_yes(arg_yes(a, "remote"), "Are you sure you want to proceed?"))
         cli_fail("Publish aborted by user.");
 }
 
 /* Asks for the plan. Returns the query to publish with; `*clear` may become true. */
-static const char *preview(Cli *c, const Args *a, const Target *t, const char *token, Bytes program, DeleteData mode,
-                           bool *clear)
+static const char *preview(Cli *c, const Args *a, const Target *t, const char *token, Bytes program, DeleteData mode, bool *clear)
 {
     puts("Checking for breaking changes...");
     fflush(stdout);
     HttpRequest r = {
         .method = "POST",
-        .url = cli_text(c, "%s/v1/database/%s/pre_publish?style=%s&host_type=Native", t->url,
-                        url_encode(c, t->database), c->color_out ? "AnsiColor" : "NoColor"),
+        .url = cli_text(c, "%s/v1/database/%s/pre_publish?style=%s&host_type=Native", t->url, url_encode(c, t->database),
+                        c->color_out ? "AnsiColor" : "NoColor"),
         .token = token,
         .body = program,
     };
@@ -149,8 +145,7 @@ static const char *preview(Cli *c, const Args *a, const Target *t, const char *t
                  "Change the module as described above, or give up the data with --delete-data=on-conflict.");
     }
     if (!plan)
-        cli_fail("the server's migration plan has an unknown form: %.*s", (int)MIN(answer.body.len, 200),
-                 answer.body.ptr);
+        cli_fail("the server's migration plan has an unknown form: %.*s", (int)MIN(answer.body.len, 200), answer.body.ptr);
     Str text = js_str(js_get(plan, "migrate_plan"));
     printf("%.*s%s", STR_FMT(text), text.len && text.ptr[text.len - 1] == '\n' ? "" : "\n");
     const Js *major = js_get(plan, "major_version_upgrade"), *breaks = js_get(plan, "break_clients");
@@ -162,8 +157,7 @@ static const char *preview(Cli *c, const Args *a, const Target *t, const char *t
             cli_fail("Publish aborted by user.");
     }
     if (js_is(breaks, JS_BOOL) && breaks->truth && !arg_given(a, "break-clients") && !arg_given(a, "dry-run") &&
-        !prompt_yes(arg_yes(a, "break-clients"),
-                    "The above changes will BREAK existing clients. Do you want to proceed?"))
+        !prompt_yes(arg_yes(a, "break-clients"), "The above changes will BREAK existing clients. Do you want to proceed?"))
         cli_fail("Publish aborted by user; nothing was changed. (--break-clients answers this question.)");
     Str migration = js_str(js_get(plan, "token"));
     return cli_text(c, "&policy=BreakClients&token=%s", url_encode(c, migration.ptr));
@@ -178,8 +172,8 @@ static void report(Cli *c, const HttpRequest *r, const HttpResponse *answer, con
     if (denied) {
         const char *me = token ? token_identity(c, token) : NULL;
         Str name = js_str(js_get(denied, "name"));
-        cli_fail("the name `%.*s` belongs to somebody else. Choose another%s%.12s%s, or log in as its owner.",
-                 STR_FMT(name), me ? ", such as `" : "", me ? me : "", me ? "`" : "");
+        cli_fail("the name `%.*s` belongs to somebody else. Choose another%s%.12s%s, or log in as its owner.", STR_FMT(name),
+                 me ? ", such as `" : "", me ? me : "", me ? "`" : "");
     }
     http_expect_ok(c, r, answer);
     const Js *ok = json ? js_get(v, "Success") : NULL;
@@ -201,14 +195,12 @@ static void publish_one(Cli *c, const Args *a, Target *t, const char *dir, const
     const char *slash = t->database ? strchr(t->database, '/') : NULL;
     if (slash)
         cli_fail("`%s`: databases of this edition have no parents; publish `%s`", t->database, slash + 1);
-    if (t->database && !identity_from_hex(id, str_of(t->database)) &&
-        database_name_check(str_of(t->database), &err) != S_OK)
+    if (t->database && !identity_from_hex(id, str_of(t->database)) && database_name_check(str_of(t->database), &err) != S_OK)
         cli_fail("`%s` cannot be a database's name: %s. Names are lower-case letters, digits and single hyphens, as in "
                  "my-game-2",
                  t->database, err.text);
     check_edition(c, t);
-    const char *path =
-        bin ? bin : module_build(c, dir, options && (strstr(options, "--debug") || strstr(options, "-d")));
+    const char *path = bin ? bin : module_build(c, dir, options && (strstr(options, "--debug") || strstr(options, "-d")));
     if (bin)
         printf("Skipping build. Instead we are publishing %s\n", bin);
     Bytes program = read_module(c, path);
@@ -265,8 +257,7 @@ int cmd_publish(Cli *c, const Args *a)
     if (chosen == 0) {
         ProjectTarget only = p ? p->n == 1 ? p->targets[0] : p->root : (ProjectTarget){0};
         if (p && p->n > 1 && name)
-            cli_fail("no database of %s matches `%s`; use --no-config to publish outside the project", p->files[0],
-                     name);
+            cli_fail("no database of %s matches `%s`; use --no-config to publish outside the project", p->files[0], name);
         if (p && !name)
             cli_fail("%s names no database; give one: `spacetime publish NAME`", p->files[0]);
         only.database = name;
@@ -278,9 +269,8 @@ int cmd_publish(Cli *c, const Args *a)
         return 0;
     }
     if (chosen > 1 && (module || bin || arg_given(a, "build-options")))
-        cli_fail(
-            "--module-path, --bin-path and --build-options are for one database; name it: `spacetime publish %s ...`",
-            list[0]->database);
+        cli_fail("--module-path, --bin-path and --build-options are for one database; name it: `spacetime publish %s ...`",
+                 list[0]->database);
     for (size_t i = 0; i < chosen; i++) {
         Project one = *p;
         one.root.server = list[i]->server;

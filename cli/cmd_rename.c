@@ -9,8 +9,7 @@ int cmd_rename(Cli *c, const Args *a)
 {
     const char *name = arg_value(a, "to");
     if (a->n != 1 || !name)
-        cli_usage(a, "the following required arguments were not provided:\n  %s",
-                  a->n != 1 ? "<IDENTITY>" : "--to <NAME>");
+        cli_usage(a, "the following required arguments were not provided:\n  %s", a->n != 1 ? "<IDENTITY>" : "--to <NAME>");
     Error err = {0};
     if (database_name_check(str_of(name), &err) != S_OK)
         cli_fail("`%s` cannot be a database's name: %s", name, err.text);

@@ -31,8 +31,7 @@ static const Server *saved(Cli *c, const char *name)
     }
     const Server *s = config_server(c, host);
     if (!s)
-        cli_fail("No such saved server configuration: %s\n\nThe saved ones are shown by `spacetime server list`.",
-                 name);
+        cli_fail("No such saved server configuration: %s\n\nThe saved ones are shown by `spacetime server list`.", name);
     return s;
 }
 
@@ -44,9 +43,8 @@ static const char *fetch_key(Cli *c, const char *url)
     HttpRequest r = {.url = cli_text(c, "%s/v1/identity/public-key", url), .timeout_ms = 30000};
     HttpResponse answer = http_try(c, &r);
     if (answer.status != 200)
-        cli_fail_cause(
-            answer.failure ? answer.failure : cli_text(c, "HTTP status %ld", answer.status),
-            "cannot get the fingerprint of %s. Is the server running? With --no-fingerprint it is not asked.", url);
+        cli_fail_cause(answer.failure ? answer.failure : cli_text(c, "HTTP status %ld", answer.status),
+                       "cannot get the fingerprint of %s. Is the server running? With --no-fingerprint it is not asked.", url);
     return answer.body.ptr;
 }
 
@@ -83,8 +81,8 @@ int cmd_server_add(Cli *c, const Args *a)
         cli_fail("the nickname `%s` is taken; see `spacetime server list`", name);
     const Server *same = config_server(c, host);
     if (same)
-        cli_fail("the host %s is saved already%s%s%s; change it with `spacetime server edit`", host,
-                 same->nickname ? " as `" : "", same->nickname ? same->nickname : "", same->nickname ? "`" : "");
+        cli_fail("the host %s is saved already%s%s%s; change it with `spacetime server edit`", host, same->nickname ? " as `" : "",
+                 same->nickname ? same->nickname : "", same->nickname ? "`" : "");
     const char *key = arg_given(a, "no-fingerprint") ? NULL : fetch_key(c, cli_text(c, "%s://%s", protocol, host));
     Config *g = cli_config(c);
     size_t section = toml_add_section(&g->toml, "server_configs");
@@ -140,8 +138,7 @@ int cmd_server_edit(Cli *c, const Args *a)
         printf("Nickname: %s -> %s\n", s->nickname ? s->nickname : "(none)", name);
     if (url)
         printf("Address: %s -> %s://%s\n", url_of(c, s), protocol, host);
-    const char *key =
-        url && !arg_given(a, "no-fingerprint") ? fetch_key(c, cli_text(c, "%s://%s", protocol, host)) : NULL;
+    const char *key = url && !arg_given(a, "no-fingerprint") ? fetch_key(c, cli_text(c, "%s://%s", protocol, host)) : NULL;
     if (!prompt_yes(arg_given(a, "yes"), "Continue?"))
         cli_fail("Aborted");
     Config *g = cli_config(c);
@@ -230,9 +227,8 @@ int cmd_server_status(Cli *c, const Args *a)
     if (js_parse(&v, answer.body, false, &c->arena, &err) != S_OK)
         cli_fail("the status of %s cannot be read: %s", url, err.text);
     OWN(buf) Buf out = {0};
-    buf_printf(&out, "Server: %s\nVersion: %.*s\nUptime: %lld s\nStorage: %.*s\n\n", url,
-               STR_FMT(js_str(js_get(v, "version"))), (long long)js_int(js_get(v, "uptime_seconds"), 0),
-               STR_FMT(js_str(js_get(v, "storage"))));
+    buf_printf(&out, "Server: %s\nVersion: %.*s\nUptime: %lld s\nStorage: %.*s\n\n", url, STR_FMT(js_str(js_get(v, "version"))),
+               (long long)js_int(js_get(v, "uptime_seconds"), 0), STR_FMT(js_str(js_get(v, "storage"))));
     static const char *const keys[] = {"name", "identity", "state", "durable", "materialised", "blocked_by", "error"};
     TextTable t = text_table_new(&c->arena, COUNT_OF(keys));
     for (size_t i = 0; i < COUNT_OF(keys); i++)

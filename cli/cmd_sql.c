@@ -53,8 +53,7 @@ static HttpRequest request(Cli *c, const Args *a, const Target *t, const char *t
     const char *confirmed = arg_value(a, "confirmed");
     return (HttpRequest){
         .method = "POST",
-        .url = cli_text(c, "%s/v1/database/%s/sql%s%s", t->url, t->identity, confirmed ? "?confirmed=" : "",
-                        confirmed ? confirmed : ""),
+        .url = cli_text(c, "%s/v1/database/%s/sql%s%s", t->url, t->identity, confirmed ? "?confirmed=" : "", confirmed ? confirmed : ""),
         .token = token,
         .body = bytes_of(query, strlen(query)),
         .content_type = "text/plain",
@@ -92,8 +91,8 @@ static void counts(Buf *out, const Js *statement, double roundtrip_ms)
         if (k)
             buf_printf(out, "%s: %lld, ", kinds[i].name, (long long)k);
     }
-    buf_printf(out, "server: %.2fms]\nRoundtrip time: %.2fms\n",
-               (double)js_int(js_get(statement, "total_duration_micros"), 0) / 1000.0, roundtrip_ms);
+    buf_printf(out, "server: %.2fms]\nRoundtrip time: %.2fms\n", (double)js_int(js_get(statement, "total_duration_micros"), 0) / 1000.0,
+               roundtrip_ms);
 }
 
 /* A statement typed at the prompt: errors are shown and the prompt goes on. */
@@ -106,8 +105,7 @@ static void at_prompt(Cli *c, const Args *a, const Target *t, const char *token,
     if (answer.failure || answer.status != 200) {
         bool color = c->color_out && isatty(STDERR_FILENO);
         fflush(stdout);
-        fprintf(stderr, "%sError: %.*s%s\n", color ? "\033[31m" : "",
-                answer.failure ? (int)strlen(answer.failure) : (int)answer.body.len,
+        fprintf(stderr, "%sError: %.*s%s\n", color ? "\033[31m" : "", answer.failure ? (int)strlen(answer.failure) : (int)answer.body.len,
                 answer.failure ? answer.failure : answer.body.ptr, color ? "\033[0m" : "");
         return;
     }
@@ -122,8 +120,7 @@ static void at_prompt(Cli *c, const Args *a, const Target *t, const char *token,
 static int interactive(Cli *c, const Args *a, const Target *t, const char *token)
 {
     bool terminal = isatty(STDIN_FILENO);
-    const char *home = getenv("HOME"),
-               *history_path = home && home[0] ? cli_text(c, "%s/.stdb.history.txt", home) : NULL;
+    const char *home = getenv("HOME"), *history_path = home && home[0] ? cli_text(c, "%s/.stdb.history.txt", home) : NULL;
     const char *prompt = cli_text(c, "%s> ", t->database);
     if (terminal) {
         printf("SQL on `%s`. Statements end with the line; `.exit` leaves, `.clear` clears the screen.\n", t->database);

@@ -39,6 +39,5 @@ int cmd_start(Cli *c, const Args *a)
         *p = '/';
     }
     execv(host, (char *const *)argv);
-    cli_fail("cannot run the host %s: %s; it is built by `make` and installed beside `spacetime`", host,
-             strerror(errno));
+    cli_fail("cannot run the host %s: %s; it is built by `make` and installed beside `spacetime`", host, strerror(errno));
 }

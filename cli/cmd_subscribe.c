@@ -44,8 +44,8 @@ int cmd_subscribe(Cli *c, const Args *a)
     if (schema_read(&schema, answer.body, false, &c->arena, &err) != S_OK)
         cli_fail("cannot read the schema of `%s`: %s", t.database, err.text);
     uint64_t deadline = timed ? clock_monotonic_ns() + seconds * 1000000000u + 1 : 0;
-    const char *url = cli_text(c, "%s/v1/database/%s/subscribe?compression=None%s%s", t.url, t.identity,
-                               confirmed ? "&confirmed=" : "", confirmed ? confirmed : "");
+    const char *url = cli_text(c, "%s/v1/database/%s/subscribe?compression=None%s%s", t.url, t.identity, confirmed ? "&confirmed=" : "",
+                               confirmed ? confirmed : "");
     Socket *s = socket_open(c, url, token, "v3.bsatn.spacetimedb");
     subscribe(s, a->n - t.argi, a->v + t.argi);
     OWN(buf) Buf line = {0};
@@ -57,15 +57,15 @@ int cmd_subscribe(Cli *c, const Args *a)
             code = 0;
         } else if (event == SOCKET_TIMEOUT) {
             if (counted)
-                cli_fail("timed out after %llus: %llu/%llu updates", (unsigned long long)seconds,
-                         (unsigned long long)seen, (unsigned long long)wanted);
+                cli_fail("timed out after %llus: %llu/%llu updates", (unsigned long long)seconds, (unsigned long long)seen,
+                         (unsigned long long)wanted);
             fprintf(stderr, "timed out after %llus\n", (unsigned long long)seconds);
             code = 0;
         } else if (event == SOCKET_CLOSED) {
             const char *why = socket_reason(s);
             if (counted)
-                cli_fail("disconnected by server%s%s: %llu/%llu updates", why[0] ? ": " : "", why,
-                         (unsigned long long)seen, (unsigned long long)wanted);
+                cli_fail("disconnected by server%s%s: %llu/%llu updates", why[0] ? ": " : "", why, (unsigned long long)seen,
+                         (unsigned long long)wanted);
             fprintf(stderr, "disconnected by server%s%s\n", why[0] ? ": " : "", why);
             code = 0;
         } else {

@@ -14,7 +14,5 @@ int cmd_version(Cli *c, const Args *a)
         printf("%s (current)\n", SPACETIME_VERSION);
         return 0;
     }
-    cli_fail(
-        "`spacetime version %s` is not for this edition: install another version with make or your package manager",
-        a->v[0]);
+    cli_fail("`spacetime version %s` is not for this edition: install another version with make or your package manager", a->v[0]);
 }

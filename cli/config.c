@@ -155,15 +155,13 @@ void url_split(Cli *c, const char *url, const char **ret_protocol, const char **
 {
     size_t scheme = strncmp(url, "http://", 7) == 0 ? 4 : strncmp(url, "https://", 8) == 0 ? 5 : 0;
     if (!scheme)
-        cli_fail("`%s` is not a server's URL: it must begin with http:// or https://, as in http://127.0.0.1:3000",
-                 url);
+        cli_fail("`%s` is not a server's URL: it must begin with http:// or https://, as in http://127.0.0.1:3000", url);
     const char *host = url + scheme + 3;
     size_t n = strlen(host);
     while (n && host[n - 1] == '/')
         n--;
     if (n == 0 || memchr(host, '/', n) || memchr(host, '@', n) || memchr(host, '?', n))
-        cli_fail("`%s` is not a server's URL: expected HOST or HOST:PORT and nothing more after %.*s://", url,
-                 (int)scheme, url);
+        cli_fail("`%s` is not a server's URL: expected HOST or HOST:PORT and nothing more after %.*s://", url, (int)scheme, url);
     *ret_protocol = scheme == 4 ? "http" : "https";
     *ret_host = cli_text(c, "%.*s", (int)n, host);
 }

@@ -51,8 +51,8 @@ HttpResponse http_try(Cli *c, const HttpRequest *r)
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &t);
     if (r->body.ptr) {
-        headers = curl_slist_append(
-            headers, cli_text(c, "Content-Type: %s", r->content_type ? r->content_type : "application/octet-stream"));
+        headers =
+            curl_slist_append(headers, cli_text(c, "Content-Type: %s", r->content_type ? r->content_type : "application/octet-stream"));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, (const char *)r->body.ptr);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
     } else if (r->method && strcmp(r->method, "POST") == 0) {
@@ -78,8 +78,8 @@ HttpResponse http_try(Cli *c, const HttpRequest *r)
 _Noreturn void http_unreachable(const char *url, const char *why)
 {
     const char *slashes = strstr(url, "://"), *path = slashes ? strchr(slashes + 3, '/') : NULL;
-    cli_fail("cannot reach %.*s: %s; is a host running? start one with `spacetime start`",
-             path ? (int)(path - url) : (int)strlen(url), url, why);
+    cli_fail("cannot reach %.*s: %s; is a host running? start one with `spacetime start`", path ? (int)(path - url) : (int)strlen(url), url,
+             why);
 }
 
 HttpResponse http_send(Cli *c, const HttpRequest *r)
@@ -116,8 +116,7 @@ const char *url_encode(Cli *c, const char *text)
     OWN(buf) Buf out = {0};
     for (const char *p = text; *p; p++) {
         unsigned char ch = (unsigned char)*p;
-        bool plain =
-            (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || memchr("-_.~", ch, 4);
+        bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || memchr("-_.~", ch, 4);
         if (plain)
             buf_put(&out, &ch, 1);
         else

@@ -96,8 +96,7 @@ static Status string(Scan *s, Str *ret)
             buf_put(&out, "'", 1);
         } else if (c == 'u' && hex4(s, &code)) {
             if (code >= 0xd800 && code < 0xdc00) {
-                if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || (s->p += 2, !hex4(s, &low)) ||
-                    low < 0xdc00 || low > 0xdfff)
+                if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || (s->p += 2, !hex4(s, &low)) || low < 0xdc00 || low > 0xdfff)
                     return scan_fail(s, "half of a surrogate pair");
                 code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
             } else if (code >= 0xdc00 && code < 0xe000) {
@@ -146,8 +145,7 @@ static Status number(Scan *s)
 static bool word(Scan *s, const char *text)
 {
     size_t n = strlen(text);
-    if ((size_t)(s->end - s->p) < n || memcmp(s->p, text, n) != 0 ||
-        (s->p + n < s->end && isalnum((unsigned char)s->p[n])))
+    if ((size_t)(s->end - s->p) < n || memcmp(s->p, text, n) != 0 || (s->p + n < s->end && isalnum((unsigned char)s->p[n])))
         return false;
     s->p += n;
     return true;

@@ -5,29 +5,29 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define OPT_SERVER                                                                                                     \
-    {                                                                                                                  \
-        "server", 's', "SERVER", false, "nickname, host name or URL of the server"                                     \
+#define OPT_SERVER                                                                                                                         \
+    {                                                                                                                                      \
+        "server", 's', "SERVER", false, "nickname, host name or URL of the server"                                                         \
     }
-#define OPT_YES                                                                                                        \
-    {                                                                                                                  \
-        "yes", 'y', NULL, false, "answer yes to every question"                                                        \
+#define OPT_YES                                                                                                                            \
+    {                                                                                                                                      \
+        "yes", 'y', NULL, false, "answer yes to every question"                                                                            \
     }
-#define OPT_NO_CONFIG                                                                                                  \
-    {                                                                                                                  \
-        "no-config", 0, NULL, false, "ignore spacetime.json"                                                           \
+#define OPT_NO_CONFIG                                                                                                                      \
+    {                                                                                                                                      \
+        "no-config", 0, NULL, false, "ignore spacetime.json"                                                                               \
     }
-#define OPT_ANONYMOUS                                                                                                  \
-    {                                                                                                                  \
-        "anonymous", 0, NULL, false, "send no token"                                                                   \
+#define OPT_ANONYMOUS                                                                                                                      \
+    {                                                                                                                                      \
+        "anonymous", 0, NULL, false, "send no token"                                                                                       \
     }
-#define OPT_CONFIRMED                                                                                                  \
-    {                                                                                                                  \
-        "confirmed", 0, "true|false", false, "wait until PostgreSQL has stored it (default: true)"                     \
+#define OPT_CONFIRMED                                                                                                                      \
+    {                                                                                                                                      \
+        "confirmed", 0, "true|false", false, "wait until PostgreSQL has stored it (default: true)"                                         \
     }
-#define OPT_MODULE_PATH                                                                                                \
-    {                                                                                                                  \
-        "module-path", 'p', "DIR", false, "where the module's .c files are (default: ./spacetimedb, else .)"           \
+#define OPT_MODULE_PATH                                                                                                                    \
+    {                                                                                                                                      \
+        "module-path", 'p', "DIR", false, "where the module's .c files are (default: ./spacetimedb, else .)"                               \
     }
 
 static const Option init_options[] = {
@@ -49,8 +49,7 @@ static const Option publish_options[] = {
     {"break-clients", 0, NULL, false, "allow changes that disconnect clients, without asking"},
     {"build-options", 0, "OPTIONS", false, "options for the build, such as --debug"},
     {"dry-run", 0, NULL, false, "show the migration plan and stop"},
-    {"yes", 'y', "all,remote,migrate,break-clients,skip-login,delete-data", true,
-     "answer yes to these questions (bare: all)"},
+    {"yes", 'y', "all,remote,migrate,break-clients,skip-login,delete-data", true, "answer yes to these questions (bare: all)"},
     OPT_SERVER,
     OPT_ANONYMOUS,
     OPT_NO_CONFIG,
@@ -122,10 +121,7 @@ static const Command server_commands[] = {
      .noptions = COUNT_OF(add_options),
      .run = cmd_server_add},
     {.name = "remove", .args = "SERVER", .summary = "Forget a server", .run = cmd_server_remove},
-    {.name = "set-default",
-     .args = "SERVER",
-     .summary = "Use this server when a command names none",
-     .run = cmd_server_set_default},
+    {.name = "set-default", .args = "SERVER", .summary = "Use this server when a command names none", .run = cmd_server_set_default},
     {.name = "edit",
      .args = "SERVER",
      .summary = "Change a server's nickname or address",
@@ -162,9 +158,8 @@ const Command cli_commands[] = {
      .summary = "Compile a module",
      .options = build_options,
      .noptions = COUNT_OF(build_options),
-     .details =
-         "Compiles every .c file of the module's directory with $CC, gcc or clang into build/NAME.so beside them.\n"
-         "SPACETIME_SDK names the directory of spacetimedb.h when it is not found.\n",
+     .details = "Compiles every .c file of the module's directory with $CC, gcc or clang into build/NAME.so beside them.\n"
+                "SPACETIME_SDK names the directory of spacetimedb.h when it is not found.\n",
      .run = cmd_build},
     {.name = "publish",
      .args = "[NAME|IDENTITY]",
@@ -172,11 +167,10 @@ const Command cli_commands[] = {
      .summary = "Build a module and make or update its database",
      .options = publish_options,
      .noptions = COUNT_OF(publish_options),
-     .details =
-         "Before an update the plan is shown: every step, and what breaks clients. A publish is all or nothing.\n\n"
-         "Examples:\n  spacetime publish hello\n  spacetime publish --dry-run hello\n  spacetime publish -p "
-         "plugins/chat chat\n"
-         "  spacetime publish --delete-data=on-conflict --yes hello\n",
+     .details = "Before an update the plan is shown: every step, and what breaks clients. A publish is all or nothing.\n\n"
+                "Examples:\n  spacetime publish hello\n  spacetime publish --dry-run hello\n  spacetime publish -p "
+                "plugins/chat chat\n"
+                "  spacetime publish --delete-data=on-conflict --yes hello\n",
      .run = cmd_publish},
     {.name = "call",
      .args = "[DATABASE] FUNCTION [ARGUMENTS]...",
@@ -184,9 +178,8 @@ const Command cli_commands[] = {
      .summary = "Call a reducer",
      .options = call_options,
      .noptions = COUNT_OF(call_options),
-     .details =
-         "Each argument is JSON; text needs no quotes, an identity is its hex digits, an enum the variant's name.\n\n"
-         "Examples:\n  spacetime call hello add Ada\n  spacetime call hello move '{\"x\": 1.5, \"y\": 2.0}' -- -5\n",
+     .details = "Each argument is JSON; text needs no quotes, an identity is its hex digits, an enum the variant's name.\n\n"
+                "Examples:\n  spacetime call hello add Ada\n  spacetime call hello move '{\"x\": 1.5, \"y\": 2.0}' -- -5\n",
      .run = cmd_call},
     {.name = "sql",
      .args = "[DATABASE] QUERY",
@@ -232,8 +225,7 @@ const Command cli_commands[] = {
      .summary = "A database's log",
      .options = logs_options,
      .noptions = COUNT_OF(logs_options),
-     .details =
-         "Levels are sorted out here, not by the server: `-n 10 -l error` shows the errors among the last 10 lines.\n",
+     .details = "Levels are sorted out here, not by the server: `-n 10 -l error` shows the errors among the last 10 lines.\n",
      .run = cmd_logs},
     {.name = "list",
      .args = "",
@@ -277,11 +269,7 @@ const Command cli_commands[] = {
      .options = logout_options,
      .noptions = COUNT_OF(logout_options),
      .run = cmd_logout},
-    {.name = "version",
-     .args = "[list|upgrade]",
-     .group = "Account",
-     .summary = "The version of this program",
-     .run = cmd_version},
+    {.name = "version", .args = "[list|upgrade]", .group = "Account", .summary = "The version of this program", .run = cmd_version},
 };
 const size_t cli_ncommands = COUNT_OF(cli_commands);
 
@@ -406,8 +394,8 @@ static int print_help(const Command *command, const char *path, bool full)
 static int print_version(const Cli *c, bool full)
 {
     if (full)
-        printf("spacetime Path: %s/spacetime\nCommit: \nspacetimedb tool version %s; spacetime-pg edition\n",
-               c->self_dir, SPACETIME_VERSION);
+        printf("spacetime Path: %s/spacetime\nCommit: \nspacetimedb tool version %s; spacetime-pg edition\n", c->self_dir,
+               SPACETIME_VERSION);
     else
         printf("spacetime %s\n", SPACETIME_VERSION);
     return 0;
@@ -437,12 +425,10 @@ static int run(Cli *c, int argc, char **argv)
         if (strcmp(o, "-V") == 0 || strcmp(o, "--version") == 0)
             return print_version(c, o[1] == '-');
         if (!slot)
-            usage_error(cli_text(c, "unexpected argument '%s' found", o),
-                        "[--root-dir DIR] [--config-path FILE] COMMAND ...");
+            usage_error(cli_text(c, "unexpected argument '%s' found", o), "[--root-dir DIR] [--config-path FILE] COMMAND ...");
         const char *eq = strchr(o, '=');
         if (!eq && k + 1 == argc)
-            usage_error(cli_text(c, "a value is required for '%s'", o),
-                        "[--root-dir DIR] [--config-path FILE] COMMAND ...");
+            usage_error(cli_text(c, "a value is required for '%s'", o), "[--root-dir DIR] [--config-path FILE] COMMAND ...");
         *slot = eq ? eq + 1 : argv[++k];
     }
     if (k == argc) {

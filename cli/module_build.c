@@ -68,8 +68,7 @@ static const char *find_name(Cli *c, size_t n, const char *const *sources, const
         fclose(f);
     }
     if (!name)
-        cli_fail("no .c file of the %zu in %s says ST_MODULE(name, \"1.0.0\"); one must, at the beginning of a line", n,
-                 dir);
+        cli_fail("no .c file of the %zu in %s says ST_MODULE(name, \"1.0.0\"); one must, at the beginning of a line", n, dir);
     return name;
 }
 
@@ -108,9 +107,7 @@ static const char *find_sdk(Cli *c)
 {
     const char *env = getenv("SPACETIME_SDK");
     const char *places[] = {
-        env && env[0] ? env : NULL,
-        cli_text(c, "%s/../include/spacetime-pg", c->self_dir),
-        cli_text(c, "%s/../../sdk", c->self_dir),
+        env && env[0] ? env : NULL, cli_text(c, "%s/../include/spacetime-pg", c->self_dir), cli_text(c, "%s/../../sdk", c->self_dir),
         cli_text(c, "%s/../../../sdk", c->self_dir), /* build/asan/bin */
     };
     for (size_t i = 0; i < COUNT_OF(places); i++) {

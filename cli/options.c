@@ -28,11 +28,9 @@ static Status unknown_option(const Command *c, const char *given, Error *err)
         names[i] = c->options[i].name;
     const char *tip = strncmp(given, "--", 2) == 0 ? suggest(given + 2, names, c->noptions) : NULL;
     if (tip)
-        return FAIL(err, S_INVALID, "unexpected argument '%s' found\n\n  tip: a similar argument exists: '--%s'", given,
-                    tip);
+        return FAIL(err, S_INVALID, "unexpected argument '%s' found\n\n  tip: a similar argument exists: '--%s'", given, tip);
     if (given[1] >= '0' && given[1] <= '9')
-        return FAIL(err, S_INVALID, "unexpected argument '%s' found\n\n  tip: to pass '%s' as a value, use '-- %s'",
-                    given, given, given);
+        return FAIL(err, S_INVALID, "unexpected argument '%s' found\n\n  tip: to pass '%s' as a value, use '-- %s'", given, given, given);
     return FAIL(err, S_INVALID, "unexpected argument '%s' found", given);
 }
 
@@ -70,8 +68,7 @@ Status args_read(Args *ret, const Command *command, const char *path, int argc, 
             const char *value = eq ? eq + 1 : NULL;
             if (o->value && !o->optional && !eq) {
                 if (k + 1 == argc)
-                    return FAIL(err, S_INVALID, "a value is required for '--%s <%s>' but none was supplied", o->name,
-                                o->value);
+                    return FAIL(err, S_INVALID, "a value is required for '--%s <%s>' but none was supplied", o->name, o->value);
                 value = argv[++k];
             }
             take(&r, i, value, a);
@@ -88,8 +85,7 @@ Status args_read(Args *ret, const Command *command, const char *path, int argc, 
                 const char *value = p[1] == '=' ? p + 2 : p[1] && !o->optional ? p + 1 : NULL;
                 if (!value && !o->optional) {
                     if (k + 1 == argc)
-                        return FAIL(err, S_INVALID, "a value is required for '-%c <%s>' but none was supplied",
-                                    o->letter, o->value);
+                        return FAIL(err, S_INVALID, "a value is required for '-%c <%s>' but none was supplied", o->letter, o->value);
                     value = argv[++k];
                 }
                 take(&r, i, value, a);
@@ -153,8 +149,7 @@ void help_overview(Buf *out)
 
 void help_command(Buf *out, const Command *c, const char *path, bool full)
 {
-    buf_printf(out, "%s\n\nUsage: spacetime %s%s%s%s\n", c->summary, path, c->noptions ? " [OPTIONS]" : "",
-               c->args[0] ? " " : "", c->args);
+    buf_printf(out, "%s\n\nUsage: spacetime %s%s%s%s\n", c->summary, path, c->noptions ? " [OPTIONS]" : "", c->args[0] ? " " : "", c->args);
     if (c->nsubs) {
         buf_put_text(out, "\nCommands:\n");
         for (size_t i = 0; i < c->nsubs; i++)
@@ -165,8 +160,8 @@ void help_command(Buf *out, const Command *c, const char *path, bool full)
     for (size_t i = 0; i < c->noptions; i++) {
         const Option *o = &c->options[i];
         char left[128];
-        snprintf(left, sizeof left, "%s%c%s--%s%s%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
-                 o->letter ? ", " : "  ", o->name,
+        snprintf(left, sizeof left, "%s%c%s--%s%s%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
+                 o->name,
                  !o->value     ? ""
                  : o->optional ? "[="
                                : " ",

@@ -49,8 +49,7 @@ static const char *text_of(Cli *c, const Project *p, const Js *base, const Js *l
     if (!v || v->kind == JS_NULL)
         return NULL;
     if (v->kind != JS_STRING)
-        cli_fail("%s/spacetime.json: `%s` must be a string, but is %.*s", p->dir, key, (int)MIN(v->text.len, 60),
-                 v->text.ptr);
+        cli_fail("%s/spacetime.json: `%s` must be a string, but is %.*s", p->dir, key, (int)MIN(v->text.len, 60), v->text.ptr);
     return cli_text(c, "%.*s", STR_FMT(v->string));
 }
 
@@ -79,8 +78,7 @@ static void read_target(Cli *c, Project *p, const Js *base, const Js *local, con
         p->targets[p->n++] = t;
     const Js *children = key_of(base, "children"), *theirs = local ? key_of(local, "children") : NULL;
     size_t i = 0;
-    for (const Js *child = js_is(children, JS_ARRAY) && depth < 16 ? children->first : NULL; child;
-         child = child->next, i++)
+    for (const Js *child = js_is(children, JS_ARRAY) && depth < 16 ? children->first : NULL; child; child = child->next, i++)
         read_target(c, p, child, js_at(theirs, i), &t, depth + 1);
 }
 

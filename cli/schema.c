@@ -20,8 +20,8 @@ static Str name_of_slot(const Types *types, int64_t slot)
     return (Str){"", 0};
 }
 
-static Status read_fields(const Js *list, const char *kind, const Types *types, int depth, Arena *a, uint32_t *ret_n,
-                          const Field **ret, Error *err)
+static Status read_fields(const Js *list, const char *kind, const Types *types, int depth, Arena *a, uint32_t *ret_n, const Field **ret,
+                          Error *err)
 {
     if (!js_is(list, JS_ARRAY) || list->n > TYPE_FIELDS_MAX)
         return FAIL(err, S_INVALID, "schema: %s without a list of at most %d parts", kind, TYPE_FIELDS_MAX);
@@ -43,10 +43,9 @@ static Status read_type(const Type **ret, const Js *v, const Types *types, int d
         const char *name;
         TypeKind kind;
     } scalars[] = {
-        {"Bool", TYPE_BOOL}, {"I8", TYPE_I8},     {"U8", TYPE_U8},     {"I16", TYPE_I16},
-        {"U16", TYPE_U16},   {"I32", TYPE_I32},   {"U32", TYPE_U32},   {"I64", TYPE_I64},
-        {"U64", TYPE_U64},   {"I128", TYPE_I128}, {"U128", TYPE_U128}, {"I256", TYPE_I256},
-        {"U256", TYPE_U256}, {"F32", TYPE_F32},   {"F64", TYPE_F64},   {"String", TYPE_STRING},
+        {"Bool", TYPE_BOOL}, {"I8", TYPE_I8},   {"U8", TYPE_U8},   {"I16", TYPE_I16},       {"U16", TYPE_U16},   {"I32", TYPE_I32},
+        {"U32", TYPE_U32},   {"I64", TYPE_I64}, {"U64", TYPE_U64}, {"I128", TYPE_I128},     {"U128", TYPE_U128}, {"I256", TYPE_I256},
+        {"U256", TYPE_U256}, {"F32", TYPE_F32}, {"F64", TYPE_F64}, {"String", TYPE_STRING},
     };
     if (depth > TYPE_DEPTH_MAX)
         return FAIL(err, S_INVALID, "schema: types nested deeper than %d", TYPE_DEPTH_MAX);
@@ -134,16 +133,15 @@ static const char *canonical(const Js *root, const char *kind, Str source, Arena
     return arena_str(a, source).ptr;
 }
 
-static Status read_functions(const Js *root, const Types *types, const char *what, SchemaFunction **ret, size_t *ret_n,
-                             Arena *a, Error *err)
+static Status read_functions(const Js *root, const Types *types, const char *what, SchemaFunction **ret, size_t *ret_n, Arena *a,
+                             Error *err)
 {
     const Js *list = section(root, what);
     SchemaFunction *out = ARENA_ARRAY(a, SchemaFunction, length_of(list) + 1);
     size_t n = 0;
     for (const Js *f = first_of(list); f; f = f->next, n++) {
         Str name = js_str(js_get(f, "source_name"));
-        out[n] = (SchemaFunction){
-            .source_name = arena_str(a, name).ptr, .name = canonical(root, "Function", name, a), .json = f};
+        out[n] = (SchemaFunction){.source_name = arena_str(a, name).ptr, .name = canonical(root, "Function", name, a), .json = f};
         TRY(read_product(&out[n].params, js_get(f, "params"), types, a, err));
         out[n].is_private = js_get(js_get(f, "visibility"), "Private") != NULL;
         for (const Js *l = first_of(section(root, "LifeCycleReducers")); l; l = l->next) {
@@ -169,8 +167,7 @@ Status schema_read(Schema *ret, Str json, bool named, Arena *a, Error *err)
     for (const Js *t = first_of(list); t; t = t->next) {
         SchemaTable *out = &s.tables[s.ntables++];
         Str name = js_str(js_get(t, "source_name"));
-        *out = (SchemaTable){
-            .source_name = arena_str(a, name).ptr, .name = canonical(s.json, "Table", name, a), .json = t};
+        *out = (SchemaTable){.source_name = arena_str(a, name).ptr, .name = canonical(s.json, "Table", name, a), .json = t};
         const Js *row = js_at(types.list, (size_t)js_int(js_get(t, "product_type_ref"), INT64_MAX));
         if (!row)
             return FAIL(err, S_INVALID, "schema: table `%s` has no row type", out->name);

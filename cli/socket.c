@@ -82,8 +82,7 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
         *s->last = q;
         s->last = &q->next;
     } else if (m->opcode == WSLAY_CONNECTION_CLOSE && m->msg_length > 2) {
-        snprintf(s->reason, sizeof s->reason, "%.*s", (int)MIN(m->msg_length - 2, sizeof s->reason - 1),
-                 (const char *)m->msg + 2);
+        snprintf(s->reason, sizeof s->reason, "%.*s", (int)MIN(m->msg_length - 2, sizeof s->reason - 1), (const char *)m->msg + 2);
     }
 }
 
@@ -196,23 +195,19 @@ Socket *socket_open(Cli *c, const char *url, const char *token, const char *prot
     SHA1((const unsigned char *)joined, strlen(joined), digest);
     EVP_EncodeBlock((unsigned char *)expected, digest, sizeof digest);
     const char *host = strstr(url, "://") + 3, *path = strchr(host, '/');
-    char *head_out = cli_text(
-        c,
-        "GET %s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n%s%s%s\r\n",
-        path, (int)(path - host), host, key, protocol, token ? "Authorization: Bearer " : "", token ? token : "",
-        token ? "\r\n" : "");
+    char *head_out = cli_text(c,
+                              "GET %s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                              "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n%s%s%s\r\n",
+                              path, (int)(path - host), host, key, protocol, token ? "Authorization: Bearer " : "", token ? token : "",
+                              token ? "\r\n" : "");
     send_all(s, url, str_of(head_out));
     Str head = read_head(s, url);
     if (head.len < 12 || memcmp(head.ptr + 8, " 101", 4) != 0)
         refused(c, s, url, head);
-    if (!str_is(header(head, "sec-websocket-accept"), expected) ||
-        !str_is(header(head, "sec-websocket-protocol"), protocol))
+    if (!str_is(header(head, "sec-websocket-accept"), expected) || !str_is(header(head, "sec-websocket-protocol"), protocol))
         cli_fail("%s answered the WebSocket handshake wrongly: is it a SpacetimeDB host of version 2?", url);
-    struct wslay_event_callbacks callbacks = {.recv_callback = on_recv,
-                                              .send_callback = on_send,
-                                              .genmask_callback = on_mask,
-                                              .on_msg_recv_callback = on_message};
+    struct wslay_event_callbacks callbacks = {
+        .recv_callback = on_recv, .send_callback = on_send, .genmask_callback = on_mask, .on_msg_recv_callback = on_message};
     if (wslay_event_context_client_init(&s->ws, &callbacks, s) != 0)
         cli_fail("the WebSocket could not be set up: out of memory");
     wslay_event_config_set_max_recv_msg_length(s->ws, message_bytes_max);
@@ -257,8 +252,7 @@ SocketEvent socket_next(Socket *s, Bytes *ret, uint64_t deadline_ns)
         if (s->first || s->ended || wslay_event_get_close_received(s->ws))
             continue;
         uint64_t left_ms = deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 60000;
-        wait_for(s, (short)(POLLIN | (wslay_event_want_write(s->ws) ? POLLOUT : 0)),
-                 (int)MIN(left_ms, (uint64_t)60000));
+        wait_for(s, (short)(POLLIN | (wslay_event_want_write(s->ws) ? POLLOUT : 0)), (int)MIN(left_ms, (uint64_t)60000));
     }
 }
 

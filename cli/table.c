@@ -72,8 +72,7 @@ static void print(Buf *out, const TextTable *t, const char *separator, bool rule
         size_t col = i % t->ncols;
         int pad = (int)(widths[col] - text_width(t->cells[i]));
         bool to_right = right >= 0 && (size_t)right == col;
-        buf_printf(out, "%s %*s%.*s%*s ", col ? separator : "", to_right ? pad : 0, "", STR_FMT(t->cells[i]),
-                   to_right ? 0 : pad, "");
+        buf_printf(out, "%s %*s%.*s%*s ", col ? separator : "", to_right ? pad : 0, "", STR_FMT(t->cells[i]), to_right ? 0 : pad, "");
         if (col + 1 < t->ncols)
             continue;
         buf_put_text(out, "\n");

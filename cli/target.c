@@ -16,8 +16,7 @@ static const char *server_choice(Cli *c, const Args *a, const char *from_project
         return env;
     const char *chosen = config_get(c, "default_server");
     if (!chosen)
-        cli_fail(
-            "there is no default server; choose one with `spacetime server set-default NAME` or name it with --server");
+        cli_fail("there is no default server; choose one with `spacetime server set-default NAME` or name it with --server");
     return chosen;
 }
 
@@ -44,8 +43,7 @@ static void resolve(Cli *c, Target *t)
     const char *near = suggest(t->server, names, n);
     cli_fail("No such saved server configuration: %s\n%s%s%s\nSave it with `spacetime server add %s --url "
              "http://HOST:PORT`, or give the URL itself.",
-             t->server, near ? "\nA server with a similar name exists: `" : "", near ? near : "", near ? "`\n" : "",
-             t->server);
+             t->server, near ? "\nA server with a similar name exists: `" : "", near ? near : "", near ? "`\n" : "", t->server);
 }
 
 Target target_server(Cli *c, const Args *a, const Project *p)
@@ -58,8 +56,8 @@ Target target_server(Cli *c, const Args *a, const Project *p)
 static _Noreturn void required(const Args *a, const char *what)
 {
     fflush(stdout);
-    fprintf(stderr, "Error: the following required arguments were not provided:\n  %s\n\nUsage: spacetime %s %s\n",
-            what, a->path, a->command->args);
+    fprintf(stderr, "Error: the following required arguments were not provided:\n  %s\n\nUsage: spacetime %s %s\n", what, a->path,
+            a->command->args);
     exit(1);
 }
 
@@ -137,8 +135,7 @@ const char *target_identity(Cli *c, Target *t)
     Error err = {0};
     if (database_name_check(str_of(t->database), &err) != S_OK)
         cli_fail("`%s` is no database: %s", t->database, err.text);
-    HttpRequest r = {.url = cli_text(c, "%s/v1/database/%s/identity", t->url, url_encode(c, t->database)),
-                     .timeout_ms = 30000};
+    HttpRequest r = {.url = cli_text(c, "%s/v1/database/%s/identity", t->url, url_encode(c, t->database)), .timeout_ms = 30000};
     HttpResponse answer = http_send(c, &r);
     if (answer.status == 404)
         cli_fail("failed to find database `%s`.\n\nYour databases on %s are listed by `spacetime list`; make this one "
@@ -146,8 +143,8 @@ const char *target_identity(Cli *c, Target *t)
                  t->database, t->url, t->database);
     http_expect_ok(c, &r, &answer);
     if (!identity_from_hex(id, answer.body))
-        cli_fail("%s did not answer with an identity, but with `%.*s`: is it a SpacetimeDB host?", t->url,
-                 (int)MIN(answer.body.len, 100), answer.body.ptr);
+        cli_fail("%s did not answer with an identity, but with `%.*s`: is it a SpacetimeDB host?", t->url, (int)MIN(answer.body.len, 100),
+                 answer.body.ptr);
     identity_to_hex(hex, id);
     return t->identity = cli_text(c, "%s", hex);
 }

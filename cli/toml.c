@@ -227,8 +227,7 @@ Status toml_parse(Toml *ret, Str text, Arena *a, Error *err)
 size_t toml_next_section(const Toml *t, const char *name, size_t after)
 {
     for (size_t i = after == TOML_TOP ? 0 : after + 1; i < t->n; i++) {
-        if (t->lines[i].kind == TOML_HEADER && t->lines[i].array && !t->lines[i].removed &&
-            str_is(t->lines[i].key, name))
+        if (t->lines[i].kind == TOML_HEADER && t->lines[i].array && !t->lines[i].removed && str_is(t->lines[i].key, name))
             return i;
     }
     return TOML_TOP;
@@ -288,8 +287,7 @@ void toml_set(Toml *t, size_t section, const char *name, Str value)
     TomlLine *l = find(t, section, name);
     if (!l) {
         size_t i = section_end(t, section), begin = section_begin(section);
-        while (i > begin &&
-               t->lines[i - 1].kind == TOML_OTHER) /* behind the section's last key, before what separates it */
+        while (i > begin && t->lines[i - 1].kind == TOML_OTHER) /* behind the section's last key, before what separates it */
             i--;
         if (i == begin && section == TOML_TOP)
             i = section_end(t, section); /* a file that begins with comments keeps them first */

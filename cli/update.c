@@ -50,8 +50,7 @@ static Status read_table_name(const SchemaTable **ret, Reader *in, const Schema 
     Str name = read_str(in);
     *ret = in->bad ? NULL : schema_table(s, name);
     if (!*ret)
-        return FAIL(err, S_INVALID,
-                    "rows of the table `%.*s`, which the schema does not have; was the module changed meanwhile?",
+        return FAIL(err, S_INVALID, "rows of the table `%.*s`, which the schema does not have; was the module changed meanwhile?",
                     (int)MIN(name.len, 100), name.ptr ? name.ptr : "");
     return S_OK;
 }
@@ -80,8 +79,7 @@ static Status read_query_sets(TableRows **list, Reader *in, const Schema *s, Are
     return S_OK;
 }
 
-static Status read_message(UpdateKind *kind, Buf *out, TableRows **list, Reader *in, const Schema *s, Arena *a,
-                           Error *err)
+static Status read_message(UpdateKind *kind, Buf *out, TableRows **list, Reader *in, const Schema *s, Arena *a, Error *err)
 {
     uint8_t tag = read_u8(in);
     switch (tag) {
@@ -114,8 +112,7 @@ static Status read_message(UpdateKind *kind, Buf *out, TableRows **list, Reader 
         *kind = UPDATE_ROWS;
         TRY(read_query_sets(list, in, s, a, err));
         break;
-    default:
-        return FAIL(err, S_INVALID, "a message of kind %u, which was not asked for", tag);
+    default: return FAIL(err, S_INVALID, "a message of kind %u, which was not asked for", tag);
     }
     return in->bad ? FAIL(err, S_INVALID, "a message that ends early") : S_OK;
 }

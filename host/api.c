@@ -15,10 +15,7 @@ void reply_text(NetRequest *req, int status, const char *fmt, ...)
     net_request_reply(req, status, "text/plain; charset=utf-8", str_bytes(str_of(text)));
 }
 
-void reply_json(NetRequest *req, int status, Buf *body)
-{
-    net_request_reply(req, status, "application/json", buf_bytes(body));
-}
+void reply_json(NetRequest *req, int status, Buf *body) { net_request_reply(req, status, "application/json", buf_bytes(body)); }
 
 /* One request that asks the catalog: `work` answers on a job thread. */
 typedef struct Asking {
@@ -27,7 +24,7 @@ typedef struct Asking {
     void (*work)(struct Asking *a, Arena *arena, const DatabaseInfo *info);
     void (*after)(struct Asking *a); /* loop thread; NULL: nothing to do */
     bool owner_only;
-    const char *action;              /* for the 403 text */
+    const char *action; /* for the 403 text */
     uint8_t identity[32];
     uint64_t id;
     char name[72];
@@ -60,7 +57,8 @@ static void ask_work(void *arg)
         a->failed = true;
         return;
     }
-    Status status = storage_databases(a->host->storage, &arena, by_identity ? NULL : &target, by_identity ? identity : NULL, NULL, &n, &info, &err);
+    Status status =
+        storage_databases(a->host->storage, &arena, by_identity ? NULL : &target, by_identity ? identity : NULL, NULL, &n, &info, &err);
     if (status != S_OK) {
         reply_text(a->req, 503, "%s", err.text);
         a->failed = true;
@@ -187,8 +185,8 @@ static bool parse_names(Bytes body, Str *names, uint32_t max, uint32_t *ret_coun
 {
     const char *p = (const char *)body.ptr, *end = p + body.len;
     uint32_t n = 0;
-#define SKIP_BLANKS()                                                       \
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')) \
+#define SKIP_BLANKS()                                                                                                                      \
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))                                                               \
     p++
     SKIP_BLANKS();
     if (p == end || *p++ != '[')
@@ -323,7 +321,8 @@ static void server_status(Host *h, NetRequest *req)
             s = (StorageStatus){0};
         buf_printf(&body, "%s{\"identity\":\"%s\",\"name\":", first ? "" : ",", db->hex);
         json_string(&body, str_of(db->name));
-        buf_printf(&body, ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,\"blocked_by\":",
+        buf_printf(&body,
+                   ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,\"blocked_by\":",
                    database_state_name(db->state), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
                    (unsigned long long)s.materialised);
         json_string(&body, str_of(s.blocked_by));
@@ -349,7 +348,8 @@ static void schema_opened(void *ctx, NetDb *db, const Error *err)
     if (!net_request_query(req, "version", &version)) {
         reply_text(req, 400, "Failed to deserialize query string: missing field `version`");
     } else if (!str_is(version, "9") && !str_is(version, "10")) {
-        reply_text(req, 400, "Failed to deserialize query string: unknown variant `%.*s`, expected `9` or `10`", (int)MIN(version.len, (size_t)40), version.ptr);
+        reply_text(req, 400, "Failed to deserialize query string: unknown variant `%.*s`, expected `9` or `10`",
+                   (int)MIN(version.len, (size_t)40), version.ptr);
     } else {
         OWN(buf) Buf body = {0};
         module_def_to_json(&body, db->image.def, str_is(version, "9") ? 9 : 10);

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 enum {
-    DRAIN_BYTES_MAX = 4 << 20,           /* frames of one database in one turn of the loop */
-    CALL_BACKLOG_BYTES_MAX = 1 << 20,    /* calls that wait for room in the ring before clients are not read from */
-    INFLIGHT_BYTES_MAX = 64 << 20,       /* calls kept while a worker is being replaced */
+    DRAIN_BYTES_MAX = 4 << 20,        /* frames of one database in one turn of the loop */
+    CALL_BACKLOG_BYTES_MAX = 1 << 20, /* calls that wait for room in the ring before clients are not read from */
+    INFLIGHT_BYTES_MAX = 64 << 20,    /* calls kept while a worker is being replaced */
     SLOTS_MAX = 100000,
-    DISCONNECT_TRIES_MAX = 2,            /* of a client_disconnected that kills its worker */
+    DISCONNECT_TRIES_MAX = 2, /* of a client_disconnected that kills its worker */
     QUERY_SETS_PER_CLIENT_MAX = 10000,
     FRAME_GROUPS_MAX = 1 << 20,
 };
@@ -278,7 +278,8 @@ void database_release(Database *db)
 
 /* ---- calls ---- */
 
-void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts)
+void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version,
+                        uint32_t nparts, const Bytes *parts)
 {
     CallHeader header = {
         .kind = kind,
@@ -400,7 +401,8 @@ static Status admit(Database *db, Error *err)
     return S_OK;
 }
 
-static Status backend_connect(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16], bool http, Error *err)
+static Status backend_connect(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16],
+                              bool http, Error *err)
 {
     (void)user;
     Status status = admit(db, err);
@@ -421,7 +423,8 @@ static Status backend_connect(void *user, NetDb *db, NetClient *client, const ui
     memcpy(s->connection_id, connection_id, 16);
     net_client_set_data(client, (void *)(uintptr_t)(slot + 1));
     const Bytes parts[] = {{identity, 32}, {connection_id, 16}};
-    database_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 2, parts);
+    database_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 2,
+                       parts);
     return S_OK;
 }
 
@@ -445,8 +448,8 @@ static void remember_query_set(Database *db, Slot *s, uint32_t nparts, const Byt
     buf_done(&all);
 }
 
-static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version, uint32_t nparts,
-                           const Bytes *parts, Error *err)
+static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version,
+                           uint32_t nparts, const Bytes *parts, Error *err)
 {
     (void)user;
     TRY(admit(db, err));
@@ -461,7 +464,7 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
         remember_query_set(db, s, nparts, parts);
     }
     database_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
-                 schema_version ? schema_version : s->schema_version, nparts, parts);
+                       schema_version ? schema_version : s->schema_version, nparts, parts);
     return S_OK;
 }
 
@@ -1032,7 +1035,10 @@ void database_set_pressure(Database *db, StoragePressure level, const char *why)
 
 /* ---- the backend ---- */
 
-static void backend_open(void *user, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx) { database_open(user, text, done, ctx); }
+static void backend_open(void *user, Str text, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx)
+{
+    database_open(user, text, done, ctx);
+}
 static void backend_release(void *user, NetDb *db)
 {
     (void)user;

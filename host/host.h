@@ -19,13 +19,13 @@ typedef struct HostConfig {
     char data_dir[512];
     char listen_host[256];
     uint16_t listen_port;
-    char conninfo[1024];        /* empty: the embedded cluster */
+    char conninfo[1024]; /* empty: the embedded cluster */
     char key_dir[512];
     char worker_path[512];
     char sql_dir[512];
-    uint32_t call_ms_max;       /* a call in module code is ended after this; default 10000 */
-    uint32_t idle_close_ms;     /* an unused database is closed after this; default 300000 */
-    uint64_t worker_bytes_max;  /* memory of one worker; default 4 GiB */
+    uint32_t call_ms_max;      /* a call in module code is ended after this; default 10000 */
+    uint32_t idle_close_ms;    /* an unused database is closed after this; default 300000 */
+    uint64_t worker_bytes_max; /* memory of one worker; default 4 GiB */
     uint32_t lag_bound_ms;
     uint64_t disk_reserve_bytes; /* the data directory's disk: with less than this free, calls are refused; default 256 MiB */
     bool allow_unsandboxed;
@@ -44,7 +44,7 @@ void host_job(Host *h, void (*work)(void *arg), void (*after)(void *arg), void *
 /* ---- databases ---- */
 
 typedef enum DbState {
-    DB_CLOSED,     /* nothing runs; opening is possible */
+    DB_CLOSED, /* nothing runs; opening is possible */
     DB_OPENING,
     DB_OPEN,
     DB_RECOVERING, /* the worker died; calls wait */
@@ -55,17 +55,17 @@ const char *database_state_name(DbState s);
 
 typedef struct QuerySet { /* what a client subscribed to: registered again in a new worker (design-rule 3) */
     uint32_t id;
-    uint64_t call_seq;    /* of its SUBSCRIBE */
+    uint64_t call_seq; /* of its SUBSCRIBE */
     bool applied;
     uint32_t nqueries;
-    Buf queries;          /* nqueries x str */
+    Buf queries; /* nqueries x str */
 } QuerySet;
 
 typedef struct Slot {
-    NetClient *client;    /* NULL: free, or its DISCONNECT is on the way */
+    NetClient *client; /* NULL: free, or its DISCONNECT is on the way */
     uint32_t generation;
     bool used, http, owner, connected; /* connected: FRAME_CONNECTED was accepting */
-    uint32_t schema_version; /* when it connected */
+    uint32_t schema_version;           /* when it connected */
     uint8_t identity[32], connection_id[16];
     uint32_t nsets, cap_sets;
     QuerySet *sets;
@@ -73,7 +73,7 @@ typedef struct Slot {
 } Slot;
 
 typedef struct Operation Operation;
-struct Operation {              /* one at a time for each database, in order */
+struct Operation { /* one at a time for each database, in order */
     Operation *next;
     Database *db;
     void (*work)(Operation *op);  /* job thread */
@@ -91,20 +91,20 @@ struct NetDb {
     Host *host;
     Database *next;
     uint8_t identity[32], owner[32];
-    uint64_t id;                /* 0: not yet in the catalog */
+    uint64_t id; /* 0: not yet in the catalog */
     char hex[65];
-    char name[72];              /* first name, or the hex: for people */
+    char name[72]; /* first name, or the hex: for people */
     DbState state;
-    uint32_t refs;              /* holders through open/release */
+    uint32_t refs; /* holders through open/release */
     uint64_t idle_since_ns;
     Operation *operations, **operations_tail;
     bool operating;
     OpenWaiter *waiters;
-    Error last_error;           /* why it is closed, if it failed */
-    uint32_t crashes;           /* in a row without a call that ended well */
-    bool killed_from_outside;   /* how the last one died: not the module's doing */
-    uint64_t progress_ns;       /* when a worker was opened or last answered something */
-    Error failure;              /* storage's, when it came while the database was being opened */
+    Error last_error;         /* why it is closed, if it failed */
+    uint32_t crashes;         /* in a row without a call that ended well */
+    bool killed_from_outside; /* how the last one died: not the module's doing */
+    uint64_t progress_ns;     /* when a worker was opened or last answered something */
+    Error failure;            /* storage's, when it came while the database was being opened */
     uint64_t retry_at_ns;
 
     /* open: */
@@ -115,32 +115,32 @@ struct NetDb {
     uint8_t program_hash[32];
     Lease lease;
     CommitSource source;
-    uint32_t *since_versions;   /* per reducer of image.def: version that last changed its parameters */
-    uint32_t nhistory;          /* older images that connected clients still know */
+    uint32_t *since_versions; /* per reducer of image.def: version that last changed its parameters */
+    uint32_t nhistory;        /* older images that connected clients still know */
     SchemaImage *history;
-    bool frames_left;           /* the last drain stopped at its budget */
-    Bytes early;                /* a frame read whose commit record storage has not counted yet; in link->frame.record */
+    bool frames_left; /* the last drain stopped at its budget */
+    Bytes early;      /* a frame read whose commit record storage has not counted yet; in link->frame.record */
     bool calls_unpublished;
-    bool starved;               /* a client was told S_BUSY */
+    bool starved; /* a client was told S_BUSY */
     StoragePressure pressure;
-    uint32_t admitted, quota;   /* calls taken in this tick; PRESSURE_SLOW: calls that it may still take */
-    char pressure_why[256];     /* PRESSURE_FULL: calls are refused with this reason */
+    uint32_t admitted, quota;           /* calls taken in this tick; PRESSURE_SLOW: calls that it may still take */
+    char pressure_why[256];             /* PRESSURE_FULL: calls are refused with this reason */
     _Atomic uint64_t complete, durable; /* storage's log thread writes */
     _Atomic bool progressed;
-    bool attached;              /* storage reads our source */
+    bool attached; /* storage reads our source */
     uint64_t ready_offset;
 
     Slot *slots;
     uint32_t nslots, free_slot;
     uint64_t next_call_seq, answered_call_seq;
-    Buf inflight;               /* {u32 length, record}: calls not yet known to be answered, oldest first */
+    Buf inflight; /* {u32 length, record}: calls not yet known to be answered, oldest first */
     size_t inflight_head;
 
     Logs *logs;
 };
 
 Database *database_find(Host *h, const uint8_t identity[32]);
-Database *database_find_by_name(Host *h, Str name); /* among known ones */
+Database *database_find_by_name(Host *h, Str name);          /* among known ones */
 Database *database_get(Host *h, const uint8_t identity[32]); /* find or make */
 void database_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg);
 /* Find by name or identity, open if needed; see NetBackend.open. */
@@ -149,7 +149,7 @@ void database_release(Database *db);
 
 /* ---- ops.c: sequential operations [job thread] ---- */
 
-MUST_CHECK Status op_open(Database *db, Error *err);    /* DB_OPENING -> ready to be watched */
+MUST_CHECK Status op_open(Database *db, Error *err); /* DB_OPENING -> ready to be watched */
 void op_close(Database *db);
 MUST_CHECK Status op_recover(Database *db, Error *err);
 /* Write the module into the database's module directory under a name never used before. */
@@ -165,18 +165,19 @@ void forget_link(void *arg);          /* Database: free the link that nobody wat
 
 /* ---- database.c, loop side ---- */
 
-void database_watch(Database *db);     /* the link is ready: read its frames, send what waits */
+void database_watch(Database *db); /* the link is ready: read its frames, send what waits */
 void database_unwatch(Database *db);
 void database_set_pressure(Database *db, StoragePressure level, const char *why);
-void database_fail(Database *db, const Error *err); /* stop it: close its clients with the reason */
-void database_tick(Database *db); /* every HOST_TICK_MS */
+void database_fail(Database *db, const Error *err);         /* stop it: close its clients with the reason */
+void database_tick(Database *db);                           /* every HOST_TICK_MS */
 void database_tell_waiters(Database *db, const Error *err); /* NULL: it is open */
-void database_forget_clients(Database *db); /* slots, waiting calls, held frames: another life begins */
+void database_forget_clients(Database *db);                 /* slots, waiting calls, held frames: another life begins */
 void database_drain(Database *db);
 void database_flush_calls(Database *db);
 void database_close_clients(Database *db, uint16_t code, const char *reason);
 /* Append one call record and remember it until it is answered. */
-void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version, uint32_t nparts, const Bytes *parts);
+void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version,
+                        uint32_t nparts, const Bytes *parts);
 /* After a worker died: frames up to `offset` are delivered, the running call is failed. Then: silent registrations and waiting calls
  * for the new worker. */
 void database_settle_dead_worker(Database *db, uint64_t offset);
@@ -200,7 +201,7 @@ struct Host {
     Storage *storage;
     Embedded *embedded;
     Database *databases;
-    pthread_mutex_t lock;          /* databases list for storage's threads; the post queue */
+    pthread_mutex_t lock; /* databases list for storage's threads; the post queue */
     struct Post *posts, **posts_tail;
     uv_async_t wake;
     uv_check_t check;
@@ -210,7 +211,7 @@ struct Host {
     _Atomic bool stopping;
     uint64_t module_counter;
     uint32_t ticks;
-    char disk_low[256];            /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
+    char disk_low[256]; /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
     int64_t started_us;
 };
 

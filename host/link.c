@@ -209,8 +209,8 @@ void link_reap(Link *link)
     } else {
         link->exit_signal = info.si_status;
         const char *why = link->kill_reason[0] ? link->kill_reason : said;
-        snprintf(link->exit_text, sizeof link->exit_text, "killed by signal %d (%s)%s%s", info.si_status,
-                 link_signal_name(info.si_status), why[0] ? ": " : "", why);
+        snprintf(link->exit_text, sizeof link->exit_text, "killed by signal %d (%s)%s%s", info.si_status, link_signal_name(info.si_status),
+                 why[0] ? ": " : "", why);
     }
     link->dead = true;
     pthread_cond_broadcast(&link->answered);
@@ -294,7 +294,8 @@ static Status take_answer(Link *link, Error *err)
     link->awaiting = 0;
     link->answer_ready = false;
     if (link->answer_status != S_OK)
-        return FAIL(err, link->answer_status, "%.*s", (int)MIN(link->answer.len, (size_t)ERROR_TEXT_BYTES - 1), (const char *)link->answer.ptr);
+        return FAIL(err, link->answer_status, "%.*s", (int)MIN(link->answer.len, (size_t)ERROR_TEXT_BYTES - 1),
+                    (const char *)link->answer.ptr);
     return S_OK;
 }
 

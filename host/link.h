@@ -15,10 +15,10 @@
 #include <sys/types.h>
 
 typedef struct LinkConfig {
-    const char *worker_path;  /* the spacetimedb-worker binary */
-    const char *label;        /* for ps(1) */
-    const char *module_dir;   /* absolute; the only directory the worker may read */
-    uint32_t uid, gid;        /* 0: stay */
+    const char *worker_path; /* the spacetimedb-worker binary */
+    const char *label;       /* for ps(1) */
+    const char *module_dir;  /* absolute; the only directory the worker may read */
+    uint32_t uid, gid;       /* 0: stay */
     bool allow_unsandboxed;
     uint64_t data_bytes_max;
 } LinkConfig;
@@ -32,17 +32,17 @@ typedef struct Link {
     /* the control conversation */
     pthread_mutex_t lock;
     pthread_cond_t answered;
-    bool watched;        /* the loop reads frames */
-    bool dead;           /* exited; exit_text says how */
-    bool killed;         /* by us */
-    uint8_t awaiting;    /* ControlKind that a job waits for, 0: none */
+    bool watched;     /* the loop reads frames */
+    bool dead;        /* exited; exit_text says how */
+    bool killed;      /* by us */
+    uint8_t awaiting; /* ControlKind that a job waits for, 0: none */
     bool answer_ready;
     Status answer_status;
     Buf answer;
-    int exit_signal;     /* 0: exited */
+    int exit_signal; /* 0: exited */
     int exit_code;
-    char exit_text[256]; /* "killed by signal 11 (Segmentation fault)" and what it printed last */
-    char kill_reason[100];     /* set before we kill it ourselves */
+    char exit_text[256];   /* "killed by signal 11 (Segmentation fault)" and what it printed last */
+    char kill_reason[100]; /* set before we kill it ourselves */
 } Link;
 
 /* Start a worker. It is not yet loaded with anything. */

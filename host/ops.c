@@ -177,9 +177,9 @@ CommitSource link_source(Link *link)
 typedef struct Loading {
     Database *db;
     Link *link;
-    bool first;               /* opening: take schema and clients; else recovering: they are known */
+    bool first; /* opening: take schema and clients; else recovering: they are known */
     uint32_t nclients;
-    CommitClient *clients;    /* connected when the last host stopped; connects and disconnects of the log tail applied */
+    CommitClient *clients; /* connected when the last host stopped; connects and disconnects of the log tail applied */
 } Loading;
 
 static Status load_schema(void *user, const SchemaImage *image, Bytes program, Error *err)
@@ -206,7 +206,8 @@ static Status load_schema(void *user, const SchemaImage *image, Bytes program, E
         db->since_versions = since_versions_next(NULL, NULL, &db->image);
     } else if (image->version != db->image.version) {
         unlink(path);
-        return FAIL(err, S_FENCED, "the catalog holds schema version %u, this host ran %u: another host has published", image->version, db->image.version);
+        return FAIL(err, S_FENCED, "the catalog holds schema version %u, this host ran %u: another host has published", image->version,
+                    db->image.version);
     }
     OWN(buf) Buf load = {0};
     load_record(&load, db, &db->image, path, db->since_versions);
@@ -392,7 +393,8 @@ static Status replace_worker(Database *db, uint64_t expected, Error *err)
     for (uint32_t failures = 0;; failures++) {
         recovery_pause(db, failures);
         if (crashes_without_end(db))
-            return FAIL(err, S_UNAVAILABLE, "the module's process died %u times in a row; see its log, then publish a repaired module", db->crashes);
+            return FAIL(err, S_UNAVAILABLE, "the module's process died %u times in a row; see its log, then publish a repaired module",
+                        db->crashes);
         if (recovery_ended(db))
             return FAIL(err, S_UNAVAILABLE, "database %s is being stopped", db->name);
         Loading l = {.db = db};

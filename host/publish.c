@@ -11,16 +11,22 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DESCRIBE_TIMEOUT_MS = 15000, PREPARE_TIMEOUT_MS = 600000, SETTLE_TIMEOUT_MS = 60000, INIT_TIMEOUT_MS = 60000, OUTCOME_RETRY_MS = 200 };
+enum {
+    DESCRIBE_TIMEOUT_MS = 15000,
+    PREPARE_TIMEOUT_MS = 600000,
+    SETTLE_TIMEOUT_MS = 60000,
+    INIT_TIMEOUT_MS = 60000,
+    OUTCOME_RETRY_MS = 200
+};
 
 typedef struct Publishing {
     Host *host;
     NetRequest *req;
     Database *db;
     bool preview, is_new, clear, break_clients;
-    char name[72];                /* from the path, empty: by identity or unnamed */
+    char name[72]; /* from the path, empty: by identity or unnamed */
     uint8_t caller[32], identity[32];
-    Bytes program;                /* the request's body */
+    Bytes program; /* the request's body */
     uint8_t program_hash[32];
     char token[80];
     /* found in the catalog */
@@ -31,7 +37,7 @@ typedef struct Publishing {
     ModuleDef *def;
     SchemaImage image;
     uint32_t *since;
-    Link *link;                   /* a new worker (first publish, reset) */
+    Link *link; /* a new worker (first publish, reset) */
     Buf first_record;
     uint64_t new_id;
     bool committed, swapped;
@@ -85,7 +91,8 @@ static Status check_supported(const ModuleDef *def, Error *err)
             FAIL(&first, S_INVALID, "scheduled table `%.*s`", STR_FMT(def->tables[i].name));
     if (first.code == S_OK)
         return S_OK;
-    return FAIL(err, S_INVALID, "this host runs tables and reducers; the module also declares the %s: remove it, or publish to a newer host", first.text);
+    return FAIL(err, S_INVALID,
+                "this host runs tables and reducers; the module also declares the %s: remove it, or publish to a newer host", first.text);
 }
 
 /* Load the module in a throwaway worker, so that a crash at load costs nothing. */
@@ -109,7 +116,8 @@ static Status describe(Publishing *p, ModuleDef **ret, Error *err)
             read_str(&r);
             read_str(&r);
             Bytes definition = read_blob(&r);
-            status = r.bad ? FAIL(err, S_INTERNAL, "the worker's description of the module is cut short") : module_def_from_bsatn(ret, definition, err);
+            status = r.bad ? FAIL(err, S_INTERNAL, "the worker's description of the module is cut short")
+                           : module_def_from_bsatn(ret, definition, err);
         }
         link_free(link);
     }
@@ -405,7 +413,8 @@ static Status publish_update(Publishing *p, Error *err)
     if (plan.forbidden.len) {
         Status s = FAIL(err, S_INVALID, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)900),
                         (char *)plan.forbidden.ptr);
-        answer(p, 400, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)4000), (char *)plan.forbidden.ptr);
+        answer(p, 400, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)4000),
+               (char *)plan.forbidden.ptr);
         plan_done(&plan);
         return s;
     }
@@ -414,7 +423,8 @@ static Status publish_update(Publishing *p, Error *err)
     Status status = S_OK;
     if (plan.breaks_clients && !p->break_clients)
         status = FAIL(err, S_INVALID,
-                      "Failed to create or update the database: Migration plan contains a client-breaking change which is disallowed under current policy");
+                      "Failed to create or update the database: Migration plan contains a client-breaking change which is disallowed under "
+                      "current policy");
     else if (p->break_clients && strcmp(token, p->token) != 0)
         status = FAIL(err, S_INVALID, "Failed to create or update the database: Token provided is invalid or does not match expected hash");
     char path[600] = "";
@@ -580,7 +590,11 @@ static void publish_update_work(Operation *op)
         answer_success(p, "updated");
     } else if (!p->status) {
         logs_system(db->logs, 0, "Database update failed: %s", err->text);
-        answer(p, status == S_INVALID || status == S_CONFLICT ? 400 : status == S_UNAVAILABLE || status == S_BUSY ? 503 : 500, "%s", err->text);
+        answer(p,
+               status == S_INVALID || status == S_CONFLICT   ? 400
+               : status == S_UNAVAILABLE || status == S_BUSY ? 503
+                                                             : 500,
+               "%s", err->text);
     }
 }
 
@@ -634,7 +648,8 @@ static void find_work(void *arg)
     keccak_256(p->program_hash, p->program);
     if (!p->name[0] && p->is_new)
         return;
-    if (storage_databases(p->host->storage, &a, p->name[0] ? &name : NULL, p->name[0] ? NULL : p->identity, NULL, &n, &info, &p->err) != S_OK)
+    if (storage_databases(p->host->storage, &a, p->name[0] ? &name : NULL, p->name[0] ? NULL : p->identity, NULL, &n, &info, &p->err) !=
+        S_OK)
         return;
     p->is_new = n == 0;
     if (n) {
@@ -661,7 +676,8 @@ static void find_after(void *arg)
         identity_to_hex(caller, p->caller);
         identity_to_hex(identity, p->identity);
         if (memcmp(p->owner, p->caller, 32) != 0) {
-            answer(p, 403, "%s is not authorized to perform action on database %s: %s", caller, identity, p->clear ? "reset database" : "update database");
+            answer(p, 403, "%s is not authorized to perform action on database %s: %s", caller, identity,
+                   p->clear ? "reset database" : "update database");
             publishing_free(p);
             return;
         }

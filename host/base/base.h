@@ -60,9 +60,9 @@ const char *status_name(Status s);
  * last; on success neither `err` nor any `ret_` argument is touched by a failure path. */
 typedef struct Error {
     Status code;
-    char sqlstate[6];             /* PostgreSQL's own, or "" */
-    char text[ERROR_TEXT_BYTES];  /* a line for a person (reason lists may hold newlines) */
-    const char *origin;           /* the function that failed first */
+    char sqlstate[6];            /* PostgreSQL's own, or "" */
+    char text[ERROR_TEXT_BYTES]; /* a line for a person (reason lists may hold newlines) */
+    const char *origin;          /* the function that failed first */
 } Error;
 
 /* Fill `err` (which may be NULL) and return `code`. Use through FAIL. */
@@ -76,20 +76,20 @@ Status error_context(Error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define FAIL(err, code, ...) error_set((err), __func__, (code), __VA_ARGS__)
 #endif
 #define CONTEXT(err, ...) error_context((err), __VA_ARGS__)
-#define TRY(call)                   \
-    do {                            \
-        Status try_ = (call);       \
-        if (UNLIKELY(try_ != S_OK)) \
-            return try_;            \
+#define TRY(call)                                                                                                                          \
+    do {                                                                                                                                   \
+        Status try_ = (call);                                                                                                              \
+        if (UNLIKELY(try_ != S_OK))                                                                                                        \
+            return try_;                                                                                                                   \
     } while (0)
 
 /* Ends the process: our own invariant is broken. */
 _Noreturn void bug(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 #define BUG(...) bug(__FILE__, __LINE__, __VA_ARGS__)
-#define ASSERT(cond)                         \
-    do {                                     \
-        if (UNLIKELY(!(cond)))               \
-            BUG("assertion failed: " #cond); \
+#define ASSERT(cond)                                                                                                                       \
+    do {                                                                                                                                   \
+        if (UNLIKELY(!(cond)))                                                                                                             \
+            BUG("assertion failed: " #cond);                                                                                               \
     } while (0)
 
 /* For the analyzer, which does not follow what fills an array of run-time length. */
@@ -101,8 +101,8 @@ _Noreturn void bug(const char *file, int line, const char *fmt, ...) PRINTF_LIKE
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-void *x_alloc(size_t size);               /* zeroed; never NULL */
-void *x_realloc(void *ptr, size_t size);  /* never NULL */
+void *x_alloc(size_t size);              /* zeroed; never NULL */
+void *x_realloc(void *ptr, size_t size); /* never NULL */
 char *x_strdup(const char *text);
 char *x_sprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 #define NEW(T) ((T *)x_alloc(sizeof(T)))
@@ -136,13 +136,13 @@ typedef struct Arena {
     size_t used, size; /* of the current chunk */
     size_t total;      /* bytes handed out since the last reset */
 } Arena;
-void *arena_alloc(Arena *a, size_t size); /* zeroed, aligned to 16; never NULL */
+void *arena_alloc(Arena *a, size_t size);     /* zeroed, aligned to 16; never NULL */
 void *arena_alloc_raw(Arena *a, size_t size); /* as above, not zeroed */
 void *arena_copy(Arena *a, const void *ptr, size_t len);
-Str arena_str(Arena *a, Str s);           /* copy; a NUL byte follows the copy */
+Str arena_str(Arena *a, Str s); /* copy; a NUL byte follows the copy */
 char *arena_sprintf(Arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void arena_reset(Arena *a);               /* frees all but the first chunk */
-void arena_done(Arena *a);                /* frees everything */
+void arena_reset(Arena *a); /* frees all but the first chunk */
+void arena_done(Arena *a);  /* frees everything */
 #define ARENA_NEW(a, T) ((T *)arena_alloc((a), sizeof(T)))
 #define ARENA_ARRAY(a, T, n) ((T *)arena_alloc((a), sizeof(T) * (size_t)(n)))
 
@@ -151,7 +151,7 @@ void arena_done(Arena *a);                /* frees everything */
 typedef struct Buf {
     uint8_t *ptr;
     size_t len, cap;
-    size_t max;    /* 0 = none */
+    size_t max; /* 0 = none */
     bool overflow;
 } Buf;
 static inline Buf buf_with_max(size_t max) { return (Buf){.max = max}; }
@@ -177,9 +177,14 @@ char *buf_cstr(Buf *b); /* adds a NUL behind `len` (not counted); valid until th
 
 /* Little-endian access; every format of ours is little-endian, as is every processor we run on. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian processors are not supported");
-#define LE_ACCESS(T, name)                                                                         \
-    static inline T load_##name(const void *p) { T v; memcpy(&v, p, sizeof v); return v; }         \
-    static inline void store_##name(void *p, T v) { memcpy(p, &v, sizeof v); }                     \
+#define LE_ACCESS(T, name)                                                                                                                 \
+    static inline T load_##name(const void *p)                                                                                             \
+    {                                                                                                                                      \
+        T v;                                                                                                                               \
+        memcpy(&v, p, sizeof v);                                                                                                           \
+        return v;                                                                                                                          \
+    }                                                                                                                                      \
+    static inline void store_##name(void *p, T v) { memcpy(p, &v, sizeof v); }                                                             \
     static inline void buf_put_##name(Buf *b, T v) { buf_put(b, &v, sizeof v); }
 LE_ACCESS(uint8_t, u8)
 LE_ACCESS(uint16_t, u16)
@@ -187,8 +192,16 @@ LE_ACCESS(uint32_t, u32)
 LE_ACCESS(uint64_t, u64)
 LE_ACCESS(int64_t, i64)
 /* u32 length + bytes: BSATN's string and byte array. */
-static inline void buf_put_str(Buf *b, Str s) { buf_put_u32(b, (uint32_t)s.len); buf_put(b, s.ptr, s.len); }
-static inline void buf_put_blob(Buf *b, Bytes v) { buf_put_u32(b, (uint32_t)v.len); buf_put(b, v.ptr, v.len); }
+static inline void buf_put_str(Buf *b, Str s)
+{
+    buf_put_u32(b, (uint32_t)s.len);
+    buf_put(b, s.ptr, s.len);
+}
+static inline void buf_put_blob(Buf *b, Bytes v)
+{
+    buf_put_u32(b, (uint32_t)v.len);
+    buf_put(b, v.ptr, v.len);
+}
 
 /* A bounds-checked reader over untrusted bytes. After the first short read `bad` stays set and every
  * further read yields zero, so a parser checks once per record. */
@@ -213,20 +226,49 @@ static inline Bytes read_bytes(Reader *r, size_t len)
     const uint8_t *p = read_raw(r, len);
     return p ? (Bytes){p, len} : (Bytes){NULL, 0};
 }
-static inline uint8_t read_u8(Reader *r) { const uint8_t *p = read_raw(r, 1); return p ? *p : 0; }
-static inline uint16_t read_u16(Reader *r) { const uint8_t *p = read_raw(r, 2); return p ? load_u16(p) : 0; }
-static inline uint32_t read_u32(Reader *r) { const uint8_t *p = read_raw(r, 4); return p ? load_u32(p) : 0; }
-static inline uint64_t read_u64(Reader *r) { const uint8_t *p = read_raw(r, 8); return p ? load_u64(p) : 0; }
+static inline uint8_t read_u8(Reader *r)
+{
+    const uint8_t *p = read_raw(r, 1);
+    return p ? *p : 0;
+}
+static inline uint16_t read_u16(Reader *r)
+{
+    const uint8_t *p = read_raw(r, 2);
+    return p ? load_u16(p) : 0;
+}
+static inline uint32_t read_u32(Reader *r)
+{
+    const uint8_t *p = read_raw(r, 4);
+    return p ? load_u32(p) : 0;
+}
+static inline uint64_t read_u64(Reader *r)
+{
+    const uint8_t *p = read_raw(r, 8);
+    return p ? load_u64(p) : 0;
+}
 static inline int64_t read_i64(Reader *r) { return (int64_t)read_u64(r); }
 /* u32 length + bytes; the result points into the input. */
-static inline Bytes read_blob(Reader *r) { uint32_t n = read_u32(r); return read_bytes(r, n); }
-static inline Str read_str(Reader *r) { Bytes b = read_blob(r); return (Str){(const char *)b.ptr, b.len}; }
+static inline Bytes read_blob(Reader *r)
+{
+    uint32_t n = read_u32(r);
+    return read_bytes(r, n);
+}
+static inline Str read_str(Reader *r)
+{
+    Bytes b = read_blob(r);
+    return (Str){(const char *)b.ptr, b.len};
+}
 
 /* ---- cleanup by scope ---------------------------------------------------------------------- */
 
 /* `OWN(free) char *p = ...;` frees at the end of the scope; `return TAKE(p);` hands ownership out. */
 #define OWN(kind) __attribute__((cleanup(own_##kind)))
-#define TAKE(p) ({ __auto_type take_ = (p); (p) = NULL; take_; })
+#define TAKE(p)                                                                                                                            \
+    ({                                                                                                                                     \
+        __auto_type take_ = (p);                                                                                                           \
+        (p) = NULL;                                                                                                                        \
+        take_;                                                                                                                             \
+    })
 static inline void own_free(void *p) { free(*(void **)p); }
 static inline void own_buf(Buf *b) { buf_done(b); }
 static inline void own_arena(Arena *a) { arena_done(a); }
@@ -234,13 +276,15 @@ void own_fd(const int *fd); /* closes when >= 0 */
 
 /* ---- time, hashing, logging ------------------------------------------------------------------ */
 
-int64_t clock_wall_us(void);      /* microseconds since the Unix epoch */
+int64_t clock_wall_us(void); /* microseconds since the Unix epoch */
 uint64_t clock_monotonic_ns(void);
 uint64_t hash_bytes(const void *ptr, size_t len, uint64_t seed); /* 64-bit, not for hostile collisions across processes */
 static inline uint64_t hash_u64(uint64_t x)
 { /* splitmix64 finaliser (Steele, Lea, Flood 2014) */
-    x ^= x >> 30; x *= 0xbf58476d1ce4e5b9u;
-    x ^= x >> 27; x *= 0x94d049bb133111ebu;
+    x ^= x >> 30;
+    x *= 0xbf58476d1ce4e5b9u;
+    x ^= x >> 27;
+    x *= 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
 /* Constant per process, random: mixed into hash tables that hold values chosen by clients. */

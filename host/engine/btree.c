@@ -13,20 +13,27 @@ static uint64_t prefix_of(const Type *t, const void *v)
     const uint64_t sign = (uint64_t)1 << 63;
     const uint8_t *b = v;
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_U8: case TYPE_ENUM: return *b;
+    case TYPE_BOOL:
+    case TYPE_U8:
+    case TYPE_ENUM: return *b;
     case TYPE_U16: return load_u16(v);
     case TYPE_U32: return load_u32(v);
     case TYPE_U64: return load_u64(v);
     case TYPE_I8: return (uint64_t)(int64_t)(int8_t)*b ^ sign;
     case TYPE_I16: return (uint64_t)(int64_t)(int16_t)load_u16(v) ^ sign;
     case TYPE_I32: return (uint64_t)(int64_t)(int32_t)load_u32(v) ^ sign;
-    case TYPE_I64: case TYPE_TIMESTAMP: case TYPE_DURATION: return load_u64(v) ^ sign;
-    case TYPE_U128: case TYPE_CONNECTION_ID: return load_u64(b + 8);
+    case TYPE_I64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: return load_u64(v) ^ sign;
+    case TYPE_U128:
+    case TYPE_CONNECTION_ID: return load_u64(b + 8);
     case TYPE_I128: return load_u64(b + 8) ^ sign;
-    case TYPE_U256: case TYPE_IDENTITY: return load_u64(b + 24);
+    case TYPE_U256:
+    case TYPE_IDENTITY: return load_u64(b + 24);
     case TYPE_I256: return load_u64(b + 24) ^ sign;
     case TYPE_UUID: return __builtin_bswap64(load_u64(v));
-    case TYPE_STRING: case TYPE_BYTES: {
+    case TYPE_STRING:
+    case TYPE_BYTES: {
         const Bytes *s = v;
         uint64_t x = 0;
         if (s->len)

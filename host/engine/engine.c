@@ -70,7 +70,8 @@ static Status find_for_delete(Table *t, Bytes key, uint64_t number, RowHeader **
         index_numbers(t);
         h = hash_find_exact(&t->numbers, number);
         if (!h)
-            return FAIL(err, S_INVALID, "table %.*s: the record deletes row number %llu, which is not there", STR_FMT(d->name), (unsigned long long)number);
+            return FAIL(err, S_INVALID, "table %.*s: the record deletes row number %llu, which is not there", STR_FMT(d->name),
+                        (unsigned long long)number);
     } else {
         const ColumnDef *pk = &d->cols[d->pk];
         Reader r = reader_of(key);
@@ -155,9 +156,11 @@ static Status check_table(Engine *e, Table *t, uint64_t *bytes, Error *err)
             if (h->heap && !s->def->row->has_pointers)
                 return FAIL(err, S_INTERNAL, "row %llu has a heap block", (unsigned long long)h->number);
             if (h->birth > e->stamp || (h->death != STAMP_ALIVE && (h->death > e->stamp || h->death <= h->birth)))
-                return FAIL(err, S_INTERNAL, "row %llu: stamps %u to %u at %u", (unsigned long long)h->number, h->birth, h->death, e->stamp);
+                return FAIL(err, S_INTERNAL, "row %llu: stamps %u to %u at %u", (unsigned long long)h->number, h->birth, h->death,
+                            e->stamp);
             if (h->number == 0 || h->number >= t->next_number)
-                return FAIL(err, S_INTERNAL, "row number %llu, next is %llu", (unsigned long long)h->number, (unsigned long long)t->next_number);
+                return FAIL(err, S_INTERNAL, "row number %llu, next is %llu", (unsigned long long)h->number,
+                            (unsigned long long)t->next_number);
             bool lives = h->death == STAMP_ALIVE;
             alive += lives;
             dead += !lives;
@@ -176,8 +179,8 @@ static Status check_table(Engine *e, Table *t, uint64_t *bytes, Error *err)
                     return FAIL(err, S_INTERNAL, "row %llu: not in btree %u", (unsigned long long)h->number, b);
         }
     if (alive != t->count || dead != t->dead)
-        return FAIL(err, S_INTERNAL, "%llu rows alive and %llu dead, counted %llu and %llu", (unsigned long long)alive, (unsigned long long)dead,
-                    (unsigned long long)t->count, (unsigned long long)t->dead);
+        return FAIL(err, S_INTERNAL, "%llu rows alive and %llu dead, counted %llu and %llu", (unsigned long long)alive,
+                    (unsigned long long)dead, (unsigned long long)t->count, (unsigned long long)t->dead);
     uint64_t nfree = 0;
     for (RowHeader *f = t->free; f && nfree <= slots; f = f->next_free) {
         if (f->birth != STAMP_FREE)
@@ -185,19 +188,23 @@ static Status check_table(Engine *e, Table *t, uint64_t *bytes, Error *err)
         nfree++;
     }
     if (nfree + used != slots)
-        return FAIL(err, S_INTERNAL, "%llu slots free and %llu used of %llu", (unsigned long long)nfree, (unsigned long long)used, (unsigned long long)slots);
+        return FAIL(err, S_INTERNAL, "%llu slots free and %llu used of %llu", (unsigned long long)nfree, (unsigned long long)used,
+                    (unsigned long long)slots);
     for (uint32_t u = 0; u < s->nuniques; u++) {
         if (t->uniques[u].count != alive || t->uniques[u].key != &s->uniques[u])
-            return FAIL(err, S_INTERNAL, "unique index %u holds %llu of %llu rows", u, (unsigned long long)t->uniques[u].count, (unsigned long long)alive);
+            return FAIL(err, S_INTERNAL, "unique index %u holds %llu of %llu rows", u, (unsigned long long)t->uniques[u].count,
+                        (unsigned long long)alive);
         *bytes += t->uniques[u].entries ? (t->uniques[u].mask + 1) * sizeof(HashEntry) : 0;
     }
     if (t->has_numbers && t->numbers.count != alive)
-        return FAIL(err, S_INTERNAL, "the number index holds %llu of %llu rows", (unsigned long long)t->numbers.count, (unsigned long long)alive);
+        return FAIL(err, S_INTERNAL, "the number index holds %llu of %llu rows", (unsigned long long)t->numbers.count,
+                    (unsigned long long)alive);
     *bytes += t->numbers.entries ? (t->numbers.mask + 1) * sizeof(HashEntry) : 0;
     for (uint32_t b = 0; b < s->nbtrees; b++) {
         TRY(btree_check(&t->btrees[b], err));
         if (t->btrees[b].count != used || t->btrees[b].key != &s->btrees[b])
-            return FAIL(err, S_INTERNAL, "btree %u holds %llu of %llu versions", b, (unsigned long long)t->btrees[b].count, (unsigned long long)used);
+            return FAIL(err, S_INTERNAL, "btree %u holds %llu of %llu versions", b, (unsigned long long)t->btrees[b].count,
+                        (unsigned long long)used);
         *bytes += btree_bytes(&t->btrees[b]);
     }
     return S_OK;

@@ -127,8 +127,8 @@ typedef struct Cursor { /* by value; no cleanup needed; dies with the transactio
     uint64_t a, b, c, d; /* position: engine's own */
     int32_t index;       /* -1: full scan */
     uint32_t neq;
-    const void *eq[4];   /* borrowed native values: must outlive the cursor */
-    const void *lo, *hi; /* bounds on the next column; NULL = open */
+    const void *eq[4];               /* borrowed native values: must outlive the cursor */
+    const void *lo, *hi;             /* bounds on the next column; NULL = open */
     bool lo_exclusive, hi_inclusive; /* default [lo, hi) */
 } Cursor;
 void cursor_all(Cursor *c, Table *t);

@@ -14,17 +14,17 @@
 #include "host/engine/engine.h"
 
 enum {
-    PAGE_BYTES = 32 << 10,         /* of rows; a row that needs more gets a page of its own */
-    ROW_BYTES_MAX = 256 << 20,     /* text and arrays of one row: a PostgreSQL field ends at 1 GB, bytea travels as hex */
-    INDEXED_BYTES_MAX = 2600,      /* PostgreSQL's btree tuples end at 2,704 bytes with their overhead */
-    SEQUENCE_BLOCK = 4096,         /* values taken at once */
+    PAGE_BYTES = 32 << 10,     /* of rows; a row that needs more gets a page of its own */
+    ROW_BYTES_MAX = 256 << 20, /* text and arrays of one row: a PostgreSQL field ends at 1 GB, bytea travels as hex */
+    INDEXED_BYTES_MAX = 2600,  /* PostgreSQL's btree tuples end at 2,704 bytes with their overhead */
+    SEQUENCE_BLOCK = 4096,     /* values taken at once */
     CURSOR_EQ_MAX = 4,
-    NODE_ENTRIES = 64,             /* of a B+tree node */
+    NODE_ENTRIES = 64, /* of a B+tree node */
     TREE_HEIGHT_MAX = 24,
-    LOAD_AHEAD = 12,               /* rows whose hash entries are fetched while loading */
+    LOAD_AHEAD = 12, /* rows whose hash entries are fetched while loading */
 };
-#define STAMP_FREE UINT32_MAX        /* birth of a free slot: no snapshot sees it */
-#define STAMP_ALIVE UINT32_MAX       /* death of a living row */
+#define STAMP_FREE UINT32_MAX  /* birth of a free slot: no snapshot sees it */
+#define STAMP_ALIVE UINT32_MAX /* death of a living row */
 #define STAMP_MAX (UINT32_MAX - 16)
 /* What timestamptz holds: 4713 BC .. 294276 AD, as microseconds since the Unix epoch. */
 #define TIMESTAMP_US_MIN (-210866803200000000)
@@ -60,14 +60,16 @@ typedef struct KeyColumn {
 } KeyColumn;
 typedef struct KeyShape {
     uint16_t ncols;
-    uint8_t int_bytes;     /* a single column of 1, 2, 4 or 8 bytes with integer order: the key is the value; else 0 */
-    bool whole_row;        /* cols[0] is the row itself */
-    bool prefix_exact;     /* key_prefix tells everything about the first column */
-    bool variable;         /* has a string or bytes column */
+    uint8_t int_bytes; /* a single column of 1, 2, 4 or 8 bytes with integer order: the key is the value; else 0 */
+    bool whole_row;    /* cols[0] is the row itself */
+    bool prefix_exact; /* key_prefix tells everything about the first column */
+    bool variable;     /* has a string or bytes column */
     const KeyColumn *cols;
 } KeyShape;
 
-typedef struct Segment { uint32_t offset, bytes; } Segment;
+typedef struct Segment {
+    uint32_t offset, bytes;
+} Segment;
 typedef enum DecodeKind { DECODE_COPY, DECODE_BOOL, DECODE_ENUM, DECODE_UUID } DecodeKind;
 typedef struct DecodeOp {
     DecodeKind kind;
@@ -75,7 +77,7 @@ typedef struct DecodeOp {
 } DecodeOp;
 typedef struct IndexRef { /* of def->indexes[i] */
     bool unique;
-    uint32_t position;           /* in uniques or btrees */
+    uint32_t position; /* in uniques or btrees */
 } IndexRef;
 
 /* Everything that follows from a TableDef; immutable. Borrows the definition. */
@@ -84,18 +86,18 @@ typedef struct TableShape {
     const TableDef *def;
     uint32_t row_bytes, stride, slots_per_page;
     uint64_t page_bytes;
-    bool flat;             /* no pointers, sums or arrays: segments say it all, padding is never written */
-    bool needs_check;      /* value_check could refuse something */
-    bool needs_storable;   /* text or timestamps inside */
-    bool variable_keys;    /* text or bytes in a key */
+    bool flat;           /* no pointers, sums or arrays: segments say it all, padding is never written */
+    bool needs_check;    /* value_check could refuse something */
+    bool needs_storable; /* text or timestamps inside */
+    bool variable_keys;  /* text or bytes in a key */
     uint32_t nsegments;
     const Segment *segments;
-    uint32_t nops;         /* BSATN -> slot without looking at types; 0: use value_decode */
+    uint32_t nops; /* BSATN -> slot without looking at types; 0: use value_decode */
     const DecodeOp *ops;
     uint32_t bsatn_bytes;
-    bool key_ahead;        /* loading may look at the keys of rows to come: integer keys at key_at in the BSATN */
+    bool key_ahead; /* loading may look at the keys of rows to come: integer keys at key_at in the BSATN */
     uint32_t key_at;
-    uint32_t nuniques;     /* at least one; uniques[0] is the row's identity: primary key, else the first unique, else the whole row */
+    uint32_t nuniques; /* at least one; uniques[0] is the row's identity: primary key, else the first unique, else the whole row */
     const KeyShape *uniques;
     uint32_t nbtrees;
     const KeyShape *btrees;
@@ -122,10 +124,32 @@ bool shape_rows_equal(const TableShape *s, const void *x, const void *y);
 static inline int column_compare(const Type *t, const void *x, const void *y)
 {
     switch (t->kind) {
-    case TYPE_U32: { uint32_t a, b; memcpy(&a, x, 4); memcpy(&b, y, 4); return (a > b) - (a < b); }
-    case TYPE_I32: { int32_t a, b; memcpy(&a, x, 4); memcpy(&b, y, 4); return (a > b) - (a < b); }
-    case TYPE_U64: { uint64_t a, b; memcpy(&a, x, 8); memcpy(&b, y, 8); return (a > b) - (a < b); }
-    case TYPE_I64: case TYPE_TIMESTAMP: case TYPE_DURATION: { int64_t a, b; memcpy(&a, x, 8); memcpy(&b, y, 8); return (a > b) - (a < b); }
+    case TYPE_U32: {
+        uint32_t a, b;
+        memcpy(&a, x, 4);
+        memcpy(&b, y, 4);
+        return (a > b) - (a < b);
+    }
+    case TYPE_I32: {
+        int32_t a, b;
+        memcpy(&a, x, 4);
+        memcpy(&b, y, 4);
+        return (a > b) - (a < b);
+    }
+    case TYPE_U64: {
+        uint64_t a, b;
+        memcpy(&a, x, 8);
+        memcpy(&b, y, 8);
+        return (a > b) - (a < b);
+    }
+    case TYPE_I64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: {
+        int64_t a, b;
+        memcpy(&a, x, 8);
+        memcpy(&b, y, 8);
+        return (a > b) - (a < b);
+    }
     default: return value_compare(t, x, y);
     }
 }
@@ -145,12 +169,12 @@ static inline uint64_t int_key(uint8_t bytes, const void *v)
  * that no tombstones gather. Holds living rows only: dead ones are reached by pointer, never by key.
  * The place of an entry depends on hash_process_seed; nothing ever walks the entries in that order. */
 typedef struct HashEntry {
-    uint64_t key;     /* the integer itself, or the hash of the key columns */
-    RowHeader *row;   /* NULL: empty */
+    uint64_t key;   /* the integer itself, or the hash of the key columns */
+    RowHeader *row; /* NULL: empty */
 } HashEntry;
 typedef struct HashIndex {
     HashEntry *entries;
-    uint64_t mask;    /* capacity - 1; 0 with entries NULL: none */
+    uint64_t mask; /* capacity - 1; 0 with entries NULL: none */
     uint64_t count;
     const KeyShape *key; /* NULL: row numbers */
 } HashIndex;
@@ -165,7 +189,7 @@ void hash_prefetch(const HashIndex *ix, uint64_t key);
 /* Bytes that growing for `more` entries takes; 0: there is room. */
 uint64_t hash_growth(const HashIndex *ix, uint64_t more);
 void hash_reserve(Engine *e, HashIndex *ix, uint64_t more);
-void hash_add(HashIndex *ix, uint64_t key, RowHeader *row);  /* reserved; the key is not there */
+void hash_add(HashIndex *ix, uint64_t key, RowHeader *row); /* reserved; the key is not there */
 void hash_remove(HashIndex *ix, uint64_t key, RowHeader *row);
 void hash_replace(HashIndex *ix, uint64_t key, RowHeader *from, RowHeader *to);
 void hash_done(Engine *e, HashIndex *ix);
@@ -178,7 +202,7 @@ void hash_done(Engine *e, HashIndex *ix);
  * and deletes: why free-at-empty is better than merge-at-half", 1993).
  * Source: D. Comer, "The Ubiquitous B-Tree", ACM Computing Surveys 11(2), 1979. */
 typedef struct TreeEntry {
-    uint64_t prefix;  /* order-preserving first 8 bytes of the first column */
+    uint64_t prefix; /* order-preserving first 8 bytes of the first column */
     RowHeader *row;
 } TreeEntry;
 typedef struct TreeNode {
@@ -186,15 +210,18 @@ typedef struct TreeNode {
     bool leaf;
     struct TreeNode *prev, *next; /* leaves */
     TreeEntry e[NODE_ENTRIES];
-    struct TreeNode *child[];     /* inner: NODE_ENTRIES */
+    struct TreeNode *child[]; /* inner: NODE_ENTRIES */
 } TreeNode;
 typedef struct BTree {
     TreeNode *root;
     uint64_t count;
-    uint64_t version;  /* counts changes: a cursor of another version seeks again */
+    uint64_t version; /* counts changes: a cursor of another version seeks again */
     const KeyShape *key;
 } BTree;
-typedef struct TreePos { TreeNode *leaf; uint32_t at; } TreePos; /* leaf NULL: past the end */
+typedef struct TreePos {
+    TreeNode *leaf;
+    uint32_t at;
+} TreePos; /* leaf NULL: past the end */
 
 void btree_insert(Engine *e, BTree *t, RowHeader *row);
 void btree_remove(Engine *e, BTree *t, RowHeader *row);
@@ -209,11 +236,11 @@ Status btree_check(const BTree *t, Error *err);
 /* ---- table ----------------------------------------------------------------------------------- */
 
 typedef struct Sequence {
-    bool started;       /* `allocated` means something */
-    bool dirty;         /* a block was taken that no committed record tells of */
-    bool written;       /* ... but the record being made does */
-    uint32_t left;      /* values left in the block */
-    i128 next;          /* when left > 0 */
+    bool started;  /* `allocated` means something */
+    bool dirty;    /* a block was taken that no committed record tells of */
+    bool written;  /* ... but the record being made does */
+    uint32_t left; /* values left in the block */
+    i128 next;     /* when left > 0 */
     i128 allocated;
 } Sequence;
 
@@ -227,13 +254,13 @@ struct Table {
     uint32_t fresh_page, fresh_slot; /* slots from here on were never used */
     RowHeader *free;
     /* rows */
-    uint64_t count;        /* alive */
+    uint64_t count; /* alive */
     uint64_t next_number;
-    uint64_t dead;         /* versions kept until the transaction ends */
+    uint64_t dead; /* versions kept until the transaction ends */
     HashIndex *uniques;
     BTree *btrees;
     Sequence *sequences;
-    HashIndex numbers;     /* replay of a keyless table: row number -> row; lives until the next transaction */
+    HashIndex numbers; /* replay of a keyless table: row number -> row; lives until the next transaction */
     bool has_numbers;
     /* transaction */
     bool touched;
@@ -245,17 +272,20 @@ typedef struct Undo { /* old NULL: insert; new_ NULL: delete; both: replace */
     Table *table;
     RowHeader *old, *new_;
 } Undo;
-typedef struct Cancelled { Table *table; RowHeader *old, *new_; } Cancelled;
+typedef struct Cancelled {
+    Table *table;
+    RowHeader *old, *new_;
+} Cancelled;
 
 struct Engine {
     EngineLimits limits;
-    SchemaImage schema;     /* ids are ours; def NULL before engine_set_schema */
+    SchemaImage schema; /* ids are ours; def NULL before engine_set_schema */
     uint32_t ntables;
-    Table **tables;         /* by position */
-    Table **by_id;          /* by id, ascending */
+    Table **tables; /* by position */
+    Table **by_id;  /* by id, ascending */
     uint64_t bytes;
-    uint64_t changes_made;  /* counts everything that changes rows: EngineNext compares */
-    Arena scratch;          /* of one call */
+    uint64_t changes_made; /* counts everything that changes rows: EngineNext compares */
+    Arena scratch;         /* of one call */
     /* transaction */
     bool open;
     uint32_t stamp;
@@ -263,12 +293,12 @@ struct Engine {
     uint64_t nundo, undo_cap;
     Undo *undo;
     Arena txn;
-    bool changes_known;     /* the next five belong to the current undo log */
+    bool changes_known; /* the next five belong to the current undo log */
     bool changes_stored;
     uint32_t nchanges;
     TableChange *changes;
     uint64_t ncancelled;
-    Cancelled *cancelled;   /* deleted and inserted again as it was: the old version stays */
+    Cancelled *cancelled; /* deleted and inserted again as it was: the old version stays */
 };
 
 /* page.c */
@@ -278,7 +308,7 @@ uint64_t page_growth(const Table *t);        /* bytes that the next slot takes: 
 RowHeader *page_take_slot(Table *t);         /* birth and death unset, heap NULL */
 void page_give_slot(Table *t, RowHeader *h); /* frees the heap block too */
 void page_free_all(Table *t);
-void page_reset(Table *t);                   /* no row left: back to one page */
+void page_reset(Table *t); /* no row left: back to one page */
 HeapBlock *heap_new(Engine *e, uint64_t bytes);
 static inline RowHeader *page_slot(const Table *t, uint32_t page, uint32_t slot)
 {
@@ -289,7 +319,9 @@ static inline uint32_t page_used(const Table *t, uint32_t page) /* slots of this
     return page < t->fresh_page ? t->shape->slots_per_page : page == t->fresh_page ? t->fresh_slot : 0;
 }
 /* All living rows, in slot order: for (RowWalk w = {0}; (h = walk_next(t, &w));) */
-typedef struct RowWalk { uint32_t page, slot; } RowWalk;
+typedef struct RowWalk {
+    uint32_t page, slot;
+} RowWalk;
 RowHeader *walk_next(const Table *t, RowWalk *w);
 
 /* table.c */

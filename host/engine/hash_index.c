@@ -134,10 +134,7 @@ static uint64_t position_of(const HashIndex *ix, uint64_t key, const RowHeader *
     return i;
 }
 
-void hash_replace(HashIndex *ix, uint64_t key, RowHeader *from, RowHeader *to)
-{
-    ix->entries[position_of(ix, key, from)].row = to;
-}
+void hash_replace(HashIndex *ix, uint64_t key, RowHeader *from, RowHeader *to) { ix->entries[position_of(ix, key, from)].row = to; }
 
 void hash_remove(HashIndex *ix, uint64_t key, RowHeader *row)
 {

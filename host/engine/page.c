@@ -16,10 +16,7 @@ void engine_release(Engine *e, void *ptr, uint64_t bytes)
     free(ptr);
 }
 
-uint64_t page_growth(const Table *t)
-{
-    return t->free || t->fresh_page < t->npages ? 0 : t->shape->page_bytes;
-}
+uint64_t page_growth(const Table *t) { return t->free || t->fresh_page < t->npages ? 0 : t->shape->page_bytes; }
 
 RowHeader *page_take_slot(Table *t)
 {

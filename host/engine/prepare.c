@@ -3,14 +3,14 @@
 #include "host/engine/engine_int.h"
 
 typedef struct NextTable {
-    Table *table;          /* new or converted; NULL: `kept` is carried over */
+    Table *table; /* new or converted; NULL: `kept` is carried over */
     Table *kept;
-    TableShape *shape;     /* for `kept` */
-    HashIndex *uniques;    /* for `kept`: built here, or (entries NULL, from >= 0) moved from the old ones */
+    TableShape *shape;  /* for `kept` */
+    HashIndex *uniques; /* for `kept`: built here, or (entries NULL, from >= 0) moved from the old ones */
     int32_t *uniques_from;
     BTree *btrees;
     int32_t *btrees_from;
-    Sequence *sequences;   /* for both */
+    Sequence *sequences; /* for both */
 } NextTable;
 
 struct EngineNext {
@@ -140,9 +140,9 @@ static Status carry_over(NextTable *n, Table *old, const TableDef *def, Error *e
 /* ---- converting ---- */
 
 typedef struct ColumnMove {
-    int32_t from;       /* column of the old table; -1: the default */
-    bool recode;        /* the type differs: through BSATN (variants were appended) */
-    const void *fill;   /* the default, decoded */
+    int32_t from;     /* column of the old table; -1: the default */
+    bool recode;      /* the type differs: through BSATN (variants were appended) */
+    const void *fill; /* the default, decoded */
 } ColumnMove;
 
 static Status plan_moves(ColumnMove *moves, const TableDef *from, const TableDef *to, Arena *a, Error *err)
@@ -155,7 +155,8 @@ static Status plan_moves(ColumnMove *moves, const TableDef *from, const TableDef
             continue;
         }
         if (!c->has_default)
-            return FAIL(err, S_INVALID, "table %.*s, new column %.*s: has no default for the rows that exist", STR_FMT(to->name), STR_FMT(c->name));
+            return FAIL(err, S_INVALID, "table %.*s, new column %.*s: has no default for the rows that exist", STR_FMT(to->name),
+                        STR_FMT(c->name));
         Reader r = reader_of(c->default_bsatn);
         void *fill = arena_alloc(a, MAX(c->type->size, 1));
         if (value_decode(&r, c->type, fill, a, err) != S_OK)
@@ -197,7 +198,8 @@ static Status convert_rows(Table *to, const Table *from, Error *err)
             if (value_decode(&r, c->type, row + c->offset, &row_arena, err) != S_OK)
                 return CONTEXT(err, "table %.*s, column %.*s: a row does not fit the new type", STR_FMT(td->name), STR_FMT(c->name));
             if (reader_left(&r))
-                return FAIL(err, S_INVALID, "table %.*s, column %.*s: a row does not fit the new type", STR_FMT(td->name), STR_FMT(c->name));
+                return FAIL(err, S_INVALID, "table %.*s, column %.*s: a row does not fit the new type", STR_FMT(td->name),
+                            STR_FMT(c->name));
         }
         if (to->shape->variable_keys)
             TRY(shape_check_keys(to->shape, row, err));

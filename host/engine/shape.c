@@ -5,10 +5,18 @@
 static uint8_t int_bytes_of(const Type *t)
 {
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_I8: case TYPE_U8: case TYPE_ENUM: return 1;
-    case TYPE_I16: case TYPE_U16: return 2;
-    case TYPE_I32: case TYPE_U32: return 4;
-    case TYPE_I64: case TYPE_U64: case TYPE_TIMESTAMP: case TYPE_DURATION: return 8;
+    case TYPE_BOOL:
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_ENUM: return 1;
+    case TYPE_I16:
+    case TYPE_U16: return 2;
+    case TYPE_I32:
+    case TYPE_U32: return 4;
+    case TYPE_I64:
+    case TYPE_U64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: return 8;
     default: return 0;
     }
 }
@@ -16,8 +24,15 @@ static uint8_t int_bytes_of(const Type *t)
 static bool needs_check(const Type *t)
 {
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_STRING: case TYPE_BYTES: case TYPE_ARRAY: case TYPE_SUM: case TYPE_ENUM: case TYPE_OPTION:
-    case TYPE_RESULT: case TYPE_SCHEDULE_AT: return true;
+    case TYPE_BOOL:
+    case TYPE_STRING:
+    case TYPE_BYTES:
+    case TYPE_ARRAY:
+    case TYPE_SUM:
+    case TYPE_ENUM:
+    case TYPE_OPTION:
+    case TYPE_RESULT:
+    case TYPE_SCHEDULE_AT: return true;
     case TYPE_PRODUCT:
         for (uint32_t i = 0; i < t->nfields; i++)
             if (needs_check(t->fields[i].type))
@@ -30,9 +45,13 @@ static bool needs_check(const Type *t)
 static bool needs_storable(const Type *t)
 {
     switch (t->kind) {
-    case TYPE_STRING: case TYPE_TIMESTAMP: return true;
-    case TYPE_ARRAY: case TYPE_OPTION: return needs_storable(t->elem);
-    case TYPE_PRODUCT: case TYPE_SUM: case TYPE_RESULT:
+    case TYPE_STRING:
+    case TYPE_TIMESTAMP: return true;
+    case TYPE_ARRAY:
+    case TYPE_OPTION: return needs_storable(t->elem);
+    case TYPE_PRODUCT:
+    case TYPE_SUM:
+    case TYPE_RESULT:
         for (uint32_t i = 0; i < t->nfields; i++)
             if (needs_storable(t->fields[i].type))
                 return true;
@@ -76,8 +95,12 @@ static bool plan_type(PlanState *p, const Type *t, uint32_t offset)
             if (!plan_type(p, t->fields[i].type, offset + t->fields[i].offset))
                 return false;
         return true;
-    case TYPE_STRING: case TYPE_BYTES: case TYPE_ARRAY: case TYPE_SUM: case TYPE_OPTION: case TYPE_RESULT:
-        return false;
+    case TYPE_STRING:
+    case TYPE_BYTES:
+    case TYPE_ARRAY:
+    case TYPE_SUM:
+    case TYPE_OPTION:
+    case TYPE_RESULT: return false;
     case TYPE_SCHEDULE_AT:
         plan_segment(p, offset, 1);
         plan_segment(p, offset + t->payload_offset, 8);
@@ -333,14 +356,24 @@ static void print_value(Buf *out, const Type *t, const void *v)
     char hex[65];
     switch (t->kind) {
     case TYPE_BOOL: buf_put_text(out, *b ? "true" : "false"); return;
-    case TYPE_I8: case TYPE_U8: case TYPE_I16: case TYPE_U16: case TYPE_I32: case TYPE_U32: case TYPE_I64: case TYPE_U64: case TYPE_I128:
-        print_i128(out, integer_load(t, v));
-        return;
-    case TYPE_TIMESTAMP: case TYPE_DURATION: print_i128(out, (int64_t)load_u64(v)); return;
-    case TYPE_U128: case TYPE_CONNECTION_ID:
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16:
+    case TYPE_U16:
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+    case TYPE_U64:
+    case TYPE_I128: print_i128(out, integer_load(t, v)); return;
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: print_i128(out, (int64_t)load_u64(v)); return;
+    case TYPE_U128:
+    case TYPE_CONNECTION_ID:
         buf_printf(out, "0x%016llx%016llx", (unsigned long long)load_u64(b + 8), (unsigned long long)load_u64(b));
         return;
-    case TYPE_U256: case TYPE_I256: case TYPE_IDENTITY:
+    case TYPE_U256:
+    case TYPE_I256:
+    case TYPE_IDENTITY:
         buf_printf(out, "0x%016llx%016llx%016llx%016llx", (unsigned long long)load_u64(b + 24), (unsigned long long)load_u64(b + 16),
                    (unsigned long long)load_u64(b + 8), (unsigned long long)load_u64(b));
         return;
@@ -417,7 +450,8 @@ static Status check_storable(const Type *t, const void *v, Error *err)
         return S_OK;
     }
     case TYPE_OPTION: return *b ? check_storable(t->elem, b + t->payload_offset, err) : S_OK;
-    case TYPE_SUM: case TYPE_RESULT: return check_storable(t->fields[*b].type, b + t->payload_offset, err);
+    case TYPE_SUM:
+    case TYPE_RESULT: return check_storable(t->fields[*b].type, b + t->payload_offset, err);
     case TYPE_PRODUCT:
         for (uint32_t i = 0; i < t->nfields; i++)
             TRY(check_storable(t->fields[i].type, b + t->fields[i].offset, err));

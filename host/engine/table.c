@@ -376,7 +376,8 @@ Status table_update(Table *t, uint16_t col, void *row, const void **ret_row, Err
 static Status check_alive(const Table *t, const void *row, Error *err)
 {
     if (UNLIKELY(!row_is_alive(row)))
-        return FAIL(err, S_NOT_FOUND, "table %.*s: the row was deleted or updated before in this transaction", STR_FMT(t->shape->def->name));
+        return FAIL(err, S_NOT_FOUND, "table %.*s: the row was deleted or updated before in this transaction",
+                    STR_FMT(t->shape->def->name));
     return S_OK;
 }
 
@@ -421,7 +422,8 @@ int32_t table_find_index(const Table *t, uint32_t ncols, const uint16_t *cols)
         return -1;
     for (uint16_t i = 0; i < d->nindexes; i++) {
         const IndexDef *ix = &d->indexes[i];
-        if (ix->ncols < ncols || (ix->unique && (ix->ncols != ncols || ncols > CURSOR_EQ_MAX)) || memcmp(ix->cols, cols, ncols * sizeof *cols) != 0)
+        if (ix->ncols < ncols || (ix->unique && (ix->ncols != ncols || ncols > CURSOR_EQ_MAX)) ||
+            memcmp(ix->cols, cols, ncols * sizeof *cols) != 0)
             continue;
         if (ix->unique)
             return i;
@@ -434,10 +436,7 @@ int32_t table_find_index(const Table *t, uint32_t ncols, const uint16_t *cols)
 /* Cursor: a = page, b = slot (full scan) | a = the row, then 0 (unique) | a = last row, b = leaf, c = position in it,
  * d = version of the tree (range). A tree that changed since is entered again behind the last row: its entry
  * is still there, since entries leave only when the transaction ends. */
-void cursor_all(Cursor *c, Table *t)
-{
-    *c = (Cursor){.table = t, .snapshot = t->engine->stamp, .index = -1};
-}
+void cursor_all(Cursor *c, Table *t) { *c = (Cursor){.table = t, .snapshot = t->engine->stamp, .index = -1}; }
 
 void cursor_index(Cursor *c, Table *t, int32_t index, uint32_t neq, const void *const *eq, const void *lo, const void *hi)
 {

@@ -357,11 +357,11 @@ static void log_mhd(void *cls, const char *fmt, va_list ap)
 
 static Status start_mhd(Net *net, Error *err)
 {
-    net->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, NULL,
-                                NULL, request_on_access, net, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, NULL, MHD_OPTION_CONNECTION_LIMIT,
-                                (unsigned)(net->config.max_clients + NET_HTTP_CONNECTIONS_EXTRA), MHD_OPTION_CONNECTION_TIMEOUT,
-                                (unsigned)NET_HTTP_TIMEOUT_S, MHD_OPTION_URI_LOG_CALLBACK, request_on_uri, net, MHD_OPTION_NOTIFY_COMPLETED,
-                                request_on_completed, net, MHD_OPTION_END);
+    net->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
+                                0, NULL, NULL, request_on_access, net, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, NULL,
+                                MHD_OPTION_CONNECTION_LIMIT, (unsigned)(net->config.max_clients + NET_HTTP_CONNECTIONS_EXTRA),
+                                MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)NET_HTTP_TIMEOUT_S, MHD_OPTION_URI_LOG_CALLBACK, request_on_uri,
+                                net, MHD_OPTION_NOTIFY_COMPLETED, request_on_completed, net, MHD_OPTION_END);
     const union MHD_DaemonInfo *info = net->mhd ? MHD_get_daemon_info(net->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info)
         return FAIL(err, S_IO, "cannot start the HTTP server: %s", strerror(errno));
@@ -432,8 +432,9 @@ static Status listen_on(Net *net, Error *err)
     int on = 1, fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-              listen(fd, 4096) == 0 && getsockname(fd, (struct sockaddr *)(void *)&addr, &len) == 0;
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+              bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 4096) == 0 &&
+              getsockname(fd, (struct sockaddr *)(void *)&addr, &len) == 0;
     int reason = errno;
     freeaddrinfo(found);
     net->listen_fd = fd;
@@ -607,8 +608,8 @@ static void close_everything(Net *net)
     net->stopped = true; /* the door stays shut: what is posted from now on is thrown away by net_free */
     uv_mutex_unlock(&net->door_lock);
     MHD_stop_daemon(mhd);
-    uv_handle_t *handles[] = {(uv_handle_t *)&net->listen_poll, (uv_handle_t *)&net->mhd_poll, (uv_handle_t *)&net->mhd_timer,
-                              (uv_handle_t *)&net->tick, (uv_handle_t *)&net->accept_pause, (uv_handle_t *)&net->check,
+    uv_handle_t *handles[] = {(uv_handle_t *)&net->listen_poll, (uv_handle_t *)&net->mhd_poll,     (uv_handle_t *)&net->mhd_timer,
+                              (uv_handle_t *)&net->tick,        (uv_handle_t *)&net->accept_pause, (uv_handle_t *)&net->check,
                               (uv_handle_t *)&net->door};
     for (size_t i = 0; i < COUNT_OF(handles); i++)
         uv_close(handles[i], on_handle_closed);

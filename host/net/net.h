@@ -21,14 +21,32 @@ typedef struct NetChannel NetChannel; /* net's side of one open database: its of
 typedef struct NetDb NetDb;           /* the host's database; opaque to net */
 
 typedef enum NetCallKind { /* mirrors records.h CallKind */
-    NET_CALL_REDUCER = 3, NET_CALL_PROCEDURE, NET_SUBSCRIBE, NET_UNSUBSCRIBE, NET_ONE_OFF, NET_SQL
+                           NET_CALL_REDUCER = 3,
+                           NET_CALL_PROCEDURE,
+                           NET_SUBSCRIBE,
+                           NET_UNSUBSCRIBE,
+                           NET_ONE_OFF,
+                           NET_SQL
 } NetCallKind;
 enum { NET_FLAG_DROPPED_ROWS = 8 };
 
 /* Routes of the control plane, answered by the host (host/api.c). http-api.md sections 5, 6, 7, 8.3, 9. */
 typedef enum NetRoute {
-    ROUTE_HEALTH, ROUTE_IDENTITY_DATABASES, ROUTE_DB_INFO, ROUTE_DB_PUBLISH, ROUTE_DB_DELETE, ROUTE_DB_NAMES_GET, ROUTE_DB_NAMES_ADD,
-    ROUTE_DB_NAMES_SET, ROUTE_DB_IDENTITY, ROUTE_DB_SCHEMA, ROUTE_DB_LOGS, ROUTE_DB_PRE_PUBLISH, ROUTE_DB_RESET, ROUTE_DB_TIMESTAMP, ROUTE_SERVER_STATUS
+    ROUTE_HEALTH,
+    ROUTE_IDENTITY_DATABASES,
+    ROUTE_DB_INFO,
+    ROUTE_DB_PUBLISH,
+    ROUTE_DB_DELETE,
+    ROUTE_DB_NAMES_GET,
+    ROUTE_DB_NAMES_ADD,
+    ROUTE_DB_NAMES_SET,
+    ROUTE_DB_IDENTITY,
+    ROUTE_DB_SCHEMA,
+    ROUTE_DB_LOGS,
+    ROUTE_DB_PRE_PUBLISH,
+    ROUTE_DB_RESET,
+    ROUTE_DB_TIMESTAMP,
+    ROUTE_SERVER_STATUS
 } NetRoute;
 
 typedef struct NetBackend {
@@ -41,10 +59,12 @@ typedef struct NetBackend {
     /* The running definition, referenced for the caller (module_def_unref), and its schema version. */
     ModuleDef *(*definition)(void *user, NetDb *db, uint32_t *ret_version);
     /* A client arrives: the host gives it a slot and sends CONNECT to the worker. Later exactly one net_client_connected. */
-    Status (*client_connect)(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16], bool http, Error *err);
+    Status (*client_connect)(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16],
+                             bool http, Error *err);
     /* One message to the worker. `schema_version` 0: as the client knew it when it connected. S_BUSY: no room; stop reading, net_channel_writable
      * follows. S_UNAVAILABLE: refused with this reason (PostgreSQL away, database stopped): answer the client with the text. */
-    Status (*client_call)(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version, uint32_t nparts, const Bytes *parts, Error *err);
+    Status (*client_call)(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version,
+                          uint32_t nparts, const Bytes *parts, Error *err);
     /* The client is gone: after this call the host never names it again. */
     void (*client_disconnect)(void *user, NetDb *db, NetClient *client);
     /* A control-plane request, complete with body. Answer with net_request_reply, from any thread, now or later. */
@@ -54,13 +74,13 @@ typedef struct NetBackend {
 } NetBackend;
 
 typedef struct NetConfig {
-    uv_loop_t *loop;              /* the host's; net adds its handles */
-    const char *listen_host;      /* "127.0.0.1" */
-    uint16_t listen_port;         /* 0: any free one, see net_port */
-    const char *key_dir;          /* id_ecdsa, id_ecdsa.pub: P-256; both missing: generated with mode 0600 */
-    uint32_t max_clients;         /* WebSocket sessions of the host; default 10000 */
-    uint64_t client_bytes_max;    /* queued for one client; default 64 MiB */
-    uint64_t host_bytes_max;      /* queued for all; default 1 GiB */
+    uv_loop_t *loop;           /* the host's; net adds its handles */
+    const char *listen_host;   /* "127.0.0.1" */
+    uint16_t listen_port;      /* 0: any free one, see net_port */
+    const char *key_dir;       /* id_ecdsa, id_ecdsa.pub: P-256; both missing: generated with mode 0600 */
+    uint32_t max_clients;      /* WebSocket sessions of the host; default 10000 */
+    uint64_t client_bytes_max; /* queued for one client; default 64 MiB */
+    uint64_t host_bytes_max;   /* queued for all; default 1 GiB */
     NetBackend backend;
 } NetConfig;
 
@@ -81,10 +101,17 @@ void net_channel_progress(NetChannel *ch, uint64_t complete, uint64_t durable);
 void net_channel_writable(NetChannel *ch);
 
 /* Bytes shared by many messages. Loop thread only, so the count is plain. */
-typedef struct NetSegment { uint32_t refs; uint32_t len; uint8_t data[]; } NetSegment;
+typedef struct NetSegment {
+    uint32_t refs;
+    uint32_t len;
+    uint8_t data[];
+} NetSegment;
 NetSegment *net_segment_new(Bytes content); /* one reference */
 void net_segment_unref(NetSegment *s);
-typedef struct NetPiece { NetSegment *segment; /* or NULL */ Bytes bytes; /* copied when segment is NULL */ } NetPiece;
+typedef struct NetPiece {
+    NetSegment *segment; /* or NULL */
+    Bytes bytes;         /* copied when segment is NULL */
+} NetPiece;
 
 /* client_connected accepted (net sends InitialConnection) or refused (close 1008 with the text; HTTP: 403). */
 void net_client_connected(NetClient *c, bool accepted, Str text, uint64_t offset);
@@ -101,9 +128,9 @@ void *net_client_data(const NetClient *c);
 /* ---- control-plane requests ---- */
 
 NetRoute net_request_route(const NetRequest *r);
-Str net_request_database(const NetRequest *r);        /* the path's :db, percent-decoded; empty for POST /v1/database */
-Str net_request_path_identity(const NetRequest *r);   /* /v1/identity/:identity/... */
-Bytes net_request_body(const NetRequest *r);          /* valid until the reply */
+Str net_request_database(const NetRequest *r);                           /* the path's :db, percent-decoded; empty for POST /v1/database */
+Str net_request_path_identity(const NetRequest *r);                      /* /v1/identity/:identity/... */
+Bytes net_request_body(const NetRequest *r);                             /* valid until the reply */
 bool net_request_query(const NetRequest *r, const char *name, Str *ret); /* decoded */
 const uint8_t *net_request_caller(const NetRequest *r); /* identity[32], wire order; minted when the request had no token */
 bool net_request_is_anonymous(const NetRequest *r);

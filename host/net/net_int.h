@@ -19,22 +19,41 @@
 #include "host/net/net.h"
 
 enum {
-    NET_BODY_BYTES_MAX = 2 << 20, NET_MODULE_BYTES_MAX = 256 << 20, NET_DRAIN_BYTES_MAX = 64 << 20, NET_SQL_BYTES_MAX = 50000,
-    NET_MESSAGE_BYTES_MAX = 32 << 20, NET_V3_FRAME_BYTES_MAX = 512 << 10, NET_COPY_BYTES_MAX = 512, NET_READ_BYTES = 64 << 10,
-    NET_STREAM_BYTES_MAX = 1 << 20, NET_INLINE_JSON_BYTES = 32 << 10, NET_SQL_JSON_BYTES_MAX = 512 << 20,
-    NET_PING_MS = 15000, NET_IDLE_MS = 30000, NET_CLOSE_MS = 250, NET_TICK_MS = 125, NET_STOP_MS = 250, NET_HTTP_TIMEOUT_S = 60,
-    NET_READS_PER_WAKE = 4, NET_WRITES_PER_FLUSH = 4, NET_ACCEPTS_PER_WAKE = 64, NET_HTTP_CONNECTIONS_EXTRA = 1024
+    NET_BODY_BYTES_MAX = 2 << 20,
+    NET_MODULE_BYTES_MAX = 256 << 20,
+    NET_DRAIN_BYTES_MAX = 64 << 20,
+    NET_SQL_BYTES_MAX = 50000,
+    NET_MESSAGE_BYTES_MAX = 32 << 20,
+    NET_V3_FRAME_BYTES_MAX = 512 << 10,
+    NET_COPY_BYTES_MAX = 512,
+    NET_READ_BYTES = 64 << 10,
+    NET_STREAM_BYTES_MAX = 1 << 20,
+    NET_INLINE_JSON_BYTES = 32 << 10,
+    NET_SQL_JSON_BYTES_MAX = 512 << 20,
+    NET_PING_MS = 15000,
+    NET_IDLE_MS = 30000,
+    NET_CLOSE_MS = 250,
+    NET_TICK_MS = 125,
+    NET_STOP_MS = 250,
+    NET_HTTP_TIMEOUT_S = 60,
+    NET_READS_PER_WAKE = 4,
+    NET_WRITES_PER_FLUSH = 4,
+    NET_ACCEPTS_PER_WAKE = 64,
+    NET_HTTP_CONNECTIONS_EXTRA = 1024
 };
 
 /* ---- tokens (token.c) -------------------------------------------------------------------------- */
 
 typedef struct Tokens Tokens;
-typedef struct TokenInfo { uint8_t identity[32]; int64_t exp; /* seconds; INT64_MAX: never */ } TokenInfo;
+typedef struct TokenInfo {
+    uint8_t identity[32];
+    int64_t exp; /* seconds; INT64_MAX: never */
+} TokenInfo;
 enum { TOKEN_BYTES_MAX = 1024 }; /* of a token that we mint */
 MUST_CHECK Status tokens_open(Tokens **ret, const char *key_dir, Error *err);
 void tokens_free(Tokens *t);
 Str tokens_public_pem(const Tokens *t);
-MUST_CHECK Status token_verify(const Tokens *t, Str token, TokenInfo *ret, Error *err);                        /* [any thread] */
+MUST_CHECK Status token_verify(const Tokens *t, Str token, TokenInfo *ret, Error *err);                            /* [any thread] */
 MUST_CHECK Status token_mint(const Tokens *t, uint8_t ret_identity[32], char *ret_token, size_t size, Error *err); /* [any thread] */
 MUST_CHECK Status token_resign(const Tokens *t, Str verified, Buf *out, Error *err); /* lives 60 s [any thread] */
 bool token_cache_get(Tokens *t, Str token, TokenInfo *ret);
@@ -42,10 +61,28 @@ void token_cache_put(Tokens *t, Str token, const TokenInfo *info);
 
 /* ---- requests (request.c) ------------------------------------------------------------------------ */
 
-typedef enum Action { ACT_PING, ACT_FORWARD, ACT_IDENTITY_NEW, ACT_PUBLIC_KEY, ACT_WEBSOCKET_TOKEN, ACT_VERIFY, ACT_SUBSCRIBE, ACT_CALL, ACT_SQL } Action;
+typedef enum Action {
+    ACT_PING,
+    ACT_FORWARD,
+    ACT_IDENTITY_NEW,
+    ACT_PUBLIC_KEY,
+    ACT_WEBSOCKET_TOKEN,
+    ACT_VERIFY,
+    ACT_SUBSCRIBE,
+    ACT_CALL,
+    ACT_SQL
+} Action;
 typedef enum AuthNeed { AUTH_NONE, AUTH_IF_SENT, AUTH_OPTIONAL, AUTH_REQUIRED } AuthNeed;
-typedef struct Route { const char *method, *path; Action action; AuthNeed auth; NetRoute route; bool module_upload; } Route;
-typedef struct QueryPair { Str name, value; } QueryPair;
+typedef struct Route {
+    const char *method, *path;
+    Action action;
+    AuthNeed auth;
+    NetRoute route;
+    bool module_upload;
+} Route;
+typedef struct QueryPair {
+    Str name, value;
+} QueryPair;
 
 typedef struct Stream { /* between any thread (writer) and the loop (reader) */
     uv_mutex_t lock;
@@ -55,17 +92,17 @@ typedef struct Stream { /* between any thread (writer) and the loop (reader) */
 
 struct NetRequest {
     Net *net;
-    NetRequest *prev, *next;        /* all requests of the net */
-    int refs;                       /* libmicrohttpd's, and one for each thing under way */
+    NetRequest *prev, *next; /* all requests of the net */
+    int refs;                /* libmicrohttpd's, and one for each thing under way */
     Arena arena;
-    struct MHD_Connection *conn;    /* NULL: finished */
+    struct MHD_Connection *conn; /* NULL: finished */
     Str raw_path, raw_query;
     const char *method;
     const Route *route;
-    bool path_matched, options;     /* for CORS and 405 */
+    bool path_matched, options; /* for CORS and 405 */
     const char *allow;
     bool started, running, done, suspended, orphan;
-    bool at_backend;                /* request() was called and not answered */
+    bool at_backend; /* request() was called and not answered */
     Str db, path_identity, function;
     uint32_t nquery;
     QueryPair *query;
@@ -73,17 +110,17 @@ struct NetRequest {
     uint64_t body_max, body_seen;
     bool authed, anonymous;
     uint8_t identity[32];
-    Str token;                      /* presented or minted */
-    NetDb *ndb;                     /* opened, ours to release */
+    Str token;  /* presented or minted */
+    NetDb *ndb; /* opened, ours to release */
     bool opening;
-    int64_t run_us;                 /* >= 0: spacetime-execution-duration-micros */
-    bool energy;                    /* spacetime-energy-used: 0 */
+    int64_t run_us; /* >= 0: spacetime-execution-duration-micros */
+    bool energy;    /* spacetime-energy-used: 0 */
     int status;
     struct MHD_Response *response;
     Stream *stream;
-    NetClient *client;              /* /call, /sql */
+    NetClient *client; /* /call, /sql */
     void *rpc;
-    bool upgrading, confirmed, v3;  /* /subscribe */
+    bool upgrading, confirmed, v3; /* /subscribe */
     uint8_t connection_id[16];
     void *data;
 };
@@ -106,9 +143,9 @@ bool request_query_bool(NetRequest *r, const char *name, bool *value);
 void request_open(NetRequest *r, void (*next)(NetRequest *r));
 void request_streams_tick(Net *net);
 void request_stop_all(Net *net);
-void rpc_start(NetRequest *r);       /* rpc.c */
-void rpc_step(NetClient *c);         /* connect or call, again after S_BUSY */
-void rpc_release(NetClient *c);      /* offsets moved */
+void rpc_start(NetRequest *r);  /* rpc.c */
+void rpc_step(NetClient *c);    /* connect or call, again after S_BUSY */
+void rpc_release(NetClient *c); /* offsets moved */
 void rpc_connected(NetClient *c, bool accepted, Str text);
 void rpc_fail(NetClient *c, int status, const char *text);
 void rpc_bury(NetClient *c);
@@ -118,34 +155,50 @@ void subscribe_start(NetRequest *r); /* session.c */
 
 typedef enum ReleaseRule { RELEASE_NOW, RELEASE_COMPLETE, RELEASE_DURABLE } ReleaseRule;
 /* Messages with one condition: the stream up to `end` bytes and `segs` segments belongs to it and those before. */
-typedef struct Held { uint64_t offset, end; uint32_t segs, bytes; uint8_t rule; } Held;
-typedef struct SegRef { uint64_t at; NetSegment *segment; } SegRef; /* comes before inline byte `at` */
-typedef struct Cursor { uint64_t pos; uint32_t seg, done; } Cursor; /* inline position, segment index, bytes of that segment */
+typedef struct Held {
+    uint64_t offset, end;
+    uint32_t segs, bytes;
+    uint8_t rule;
+} Held;
+typedef struct SegRef {
+    uint64_t at;
+    NetSegment *segment;
+} SegRef; /* comes before inline byte `at` */
+typedef struct Cursor {
+    uint64_t pos;
+    uint32_t seg, done;
+} Cursor; /* inline position, segment index, bytes of that segment */
 
 /* The output of one session. One stream: inline bytes (positions count from the beginning of time) with segments between them. v2 frames
  * have their headers in the stream; v3 frames get theirs when they are cut (hdr). Cursors: sent <= ready <= end of stream. */
 typedef struct Out {
     uint8_t *buf;
     size_t cap;
-    uint64_t base, end;           /* positions of buf[0] and behind the last byte */
-    SegRef *segs;                 /* ring, power of two */
-    uint32_t seg_cap, seg_end;    /* indexes count up for ever */
-    Held *held;                   /* ring */
+    uint64_t base, end;                                /* positions of buf[0] and behind the last byte */
+    SegRef *segs;                                      /* ring, power of two */
+    uint32_t seg_cap, seg_end;                         /* indexes count up for ever */
+    Held *held;                                        /* ring */
     uint32_t held_cap, held_head, held_free, held_end; /* [head, free): released, not cut into frames yet (v3); [free, end): held */
     Cursor sent;
-    uint64_t ready;               /* everything before may be sent (v3: is cut into a frame) */
+    uint64_t ready; /* everything before may be sent (v3: is cut into a frame) */
     uint32_t ready_segs;
-    uint64_t frame_left;          /* bytes of the frame in flight, 0 at a border */
-    uint8_t hdr[12];              /* v3: header of the frame cut last */
+    uint64_t frame_left; /* bytes of the frame in flight, 0 at a border */
+    uint8_t hdr[12];     /* v3: header of the frame cut last */
     uint8_t hdr_at, hdr_len;
-    Buf ctl;                      /* control frames, sent at borders */
+    Buf ctl; /* control frames, sent at borders */
     size_t ctl_at;
-    uint64_t bytes;               /* unsent, everything counted */
-    uint64_t inline_bytes;        /* the part counted into net->queued */
-    bool blocked;                 /* the socket took no more */
+    uint64_t bytes;        /* unsent, everything counted */
+    uint64_t inline_bytes; /* the part counted into net->queued */
+    bool blocked;          /* the socket took no more */
 } Out;
 
-typedef enum ClientState { CLIENT_CONNECTING /* client_connect to be repeated */, CLIENT_WAITING, CLIENT_OPEN, CLIENT_CLOSING, CLIENT_DEAD } ClientState;
+typedef enum ClientState {
+    CLIENT_CONNECTING /* client_connect to be repeated */,
+    CLIENT_WAITING,
+    CLIENT_OPEN,
+    CLIENT_CLOSING,
+    CLIENT_DEAD
+} ClientState;
 
 struct NetClient {
     Net *net;
@@ -156,20 +209,20 @@ struct NetClient {
     bool http, in_backend, confirmed, v3;
     bool doomed, dirty, stalled, held_listed, wait_open;
     uint8_t identity[32], connection_id[16];
-    NetClient *prev, *next;             /* sessions of the net */
+    NetClient *prev, *next; /* sessions of the net */
     NetClient *dirty_next, *doom_next;
     NetClient *stall_next, *held_prev, *held_next;
-    NetRequest *request;                /* http */
+    NetRequest *request; /* http */
     /* session: input */
     int fd;
     uv_poll_t poll;
     int events;
     wslay_event_context_ptr ws;
     char *token;
-    const uint8_t *in_ptr, *in_end;     /* what recv_callback hands to wslay */
-    Buf in_left;                        /* read from the socket, not yet seen by wslay */
-    Buf message;                        /* a message in several chunks */
-    Buf pending;                        /* payloads that the host had no room for: u32 length + bytes each */
+    const uint8_t *in_ptr, *in_end; /* what recv_callback hands to wslay */
+    Buf in_left;                    /* read from the socket, not yet seen by wslay */
+    Buf message;                    /* a message in several chunks */
+    Buf pending;                    /* payloads that the host had no room for: u32 length + bytes each */
     size_t pending_at;
     uint64_t frame_length;
     bool frame_fin, frame_data, in_feed, peer_closed, ping_open;
@@ -201,19 +254,29 @@ void out_done(NetClient *c);
 
 /* ---- the net ----------------------------------------------------------------------------------------- */
 
-typedef struct Posted { struct Posted *next; NetRequest *request; struct MHD_Response *response; int status; Stream *stream; bool wake, ended; } Posted;
-typedef struct Leaving { struct Leaving *next; struct MHD_UpgradeResponseHandle *urh; } Leaving;
+typedef struct Posted {
+    struct Posted *next;
+    NetRequest *request;
+    struct MHD_Response *response;
+    int status;
+    Stream *stream;
+    bool wake, ended;
+} Posted;
+typedef struct Leaving {
+    struct Leaving *next;
+    struct MHD_UpgradeResponseHandle *urh;
+} Leaving;
 
 struct NetChannel {
     Net *net;
     NetChannel *prev, *next;
     uint64_t complete, durable;
-    NetClient *held;                    /* list of clients with held messages */
+    NetClient *held; /* list of clients with held messages */
     NetClient *stalled_first, **stalled_last;
-    uint32_t clients;                   /* that point here */
-    bool writable, abandoned;           /* the host has let go of it: it lives until its last client has gone */
+    uint32_t clients;         /* that point here */
+    bool writable, abandoned; /* the host has let go of it: it lives until its last client has gone */
 };
-void channel_leave(NetChannel *ch);     /* one of its clients is being freed */
+void channel_leave(NetChannel *ch); /* one of its clients is being freed */
 
 struct Net {
     NetConfig config;
@@ -232,15 +295,15 @@ struct Net {
     Posted *posted, **posted_last;
     bool kick, in_mhd;
     NetClient *sessions;
-    uint32_t nsessions;                 /* and handshakes that were promised a place */
+    uint32_t nsessions; /* and handshakes that were promised a place */
     NetClient *dirty, *doomed;
     NetRequest *requests;
     NetChannel *channels;
     Leaving *leaving;
-    uint64_t queued;                    /* bytes of all outputs and unfinished messages */
+    uint64_t queued; /* bytes of all outputs and unfinished messages */
     uint64_t body_bytes;
     uint8_t *inbuf;
-    int under_way;                      /* pool jobs and opens */
+    int under_way; /* pool jobs and opens */
     bool stopping, stopped;
     uint64_t stop_at_ms;
     void (*on_stopped)(void *ctx);

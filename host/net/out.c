@@ -278,7 +278,11 @@ static uint64_t frame_rest(const Out *o, Cursor from, uint64_t left, uint64_t n)
 /* ---- writing --------------------------------------------------------------------------------------- */
 
 /* What one sendmsg carries, in order: the rest of the frame in flight, control frames, then whole frames. */
-typedef struct Batch { struct iovec iov[IOV_MAX_HERE + 4]; int n; uint64_t hdr_first, first, ctl, hdr_second, second, total; } Batch;
+typedef struct Batch {
+    struct iovec iov[IOV_MAX_HERE + 4];
+    int n;
+    uint64_t hdr_first, first, ctl, hdr_second, second, total;
+} Batch;
 
 static void batch_hdr(Batch *b, const Out *o, uint64_t *part)
 {

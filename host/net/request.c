@@ -401,7 +401,8 @@ static void run_authed(NetRequest *r)
         return;
     }
     const char *type = request_header(r, "Content-Type");
-    if (r->route->route == ROUTE_DB_NAMES_SET && r->route->action == ACT_FORWARD && (!type || strncasecmp(type, "application/json", 16) != 0)) {
+    if (r->route->route == ROUTE_DB_NAMES_SET && r->route->action == ACT_FORWARD &&
+        (!type || strncasecmp(type, "application/json", 16) != 0)) {
         request_text(r, 415, "Expected request with `Content-Type: application/json`");
         return;
     }
@@ -413,13 +414,17 @@ static void run_authed(NetRequest *r)
     case ACT_WEBSOCKET_TOKEN: answer_websocket_token(r); break;
     case ACT_VERIFY: answer_verify(r); break;
     case ACT_SUBSCRIBE: subscribe_start(r); break;
-    case ACT_CALL: case ACT_SQL: rpc_start(r); break;
+    case ACT_CALL:
+    case ACT_SQL: rpc_start(r); break;
     }
 }
 
 /* ---- opening a database ------------------------------------------------------------------------------------------ */
 
-typedef struct Opening { NetRequest *r; void (*next)(NetRequest *r); } Opening;
+typedef struct Opening {
+    NetRequest *r;
+    void (*next)(NetRequest *r);
+} Opening;
 
 static void on_opened(void *ctx, NetDb *db, const Error *err)
 {
@@ -453,7 +458,7 @@ typedef struct AuthJob {
     uv_work_t work;
     NetRequest *r;
     const Tokens *tokens;
-    Str token;          /* empty pointer: mint one */
+    Str token; /* empty pointer: mint one */
     TokenInfo info;
     char minted[TOKEN_BYTES_MAX];
     Status status;

@@ -11,8 +11,15 @@
  *   -> answer -> the client is doomed: client_disconnect. */
 
 typedef enum Outcome { /* mirrors records.h ReplyOutcome */
-    OUTCOME_OK, OUTCOME_USER_ERROR, OUTCOME_INTERNAL, OUTCOME_NO_SUCH, OUTCOME_LIFECYCLE, OUTCOME_BAD_ARGUMENTS, OUTCOME_REJECTED,
-    OUTCOME_SQL_ERROR, OUTCOME_DENIED
+                       OUTCOME_OK,
+                       OUTCOME_USER_ERROR,
+                       OUTCOME_INTERNAL,
+                       OUTCOME_NO_SUCH,
+                       OUTCOME_LIFECYCLE,
+                       OUTCOME_BAD_ARGUMENTS,
+                       OUTCOME_REJECTED,
+                       OUTCOME_SQL_ERROR,
+                       OUTCOME_DENIED
 } Outcome;
 
 typedef struct Rpc {
@@ -23,7 +30,7 @@ typedef struct Rpc {
     ModuleDef *def;
     uint32_t version;
     const Type *params, *result;
-    Buf args;            /* str name and arguments, as in the call record */
+    Buf args; /* str name and arguments, as in the call record */
     uint64_t start_ns;
     bool confirmed, sent, working, doomed;
     bool replied;
@@ -178,7 +185,9 @@ static void deliver_error(Rpc *p, Str text)
         prefix = procedure ? "The module instance encountered a fatal error: " : "";
         break;
     case OUTCOME_NO_SUCH: status = 404, text = STR("No such procedure"); break;
-    case OUTCOME_LIFECYCLE: case OUTCOME_BAD_ARGUMENTS: case OUTCOME_SQL_ERROR: status = 400; break;
+    case OUTCOME_LIFECYCLE:
+    case OUTCOME_BAD_ARGUMENTS:
+    case OUTCOME_SQL_ERROR: status = 400; break;
     case OUTCOME_REJECTED: status = 403; break;
     case OUTCOME_DENIED: status = sql ? 400 : 403; break;
     case OUTCOME_OK: break;
@@ -255,7 +264,10 @@ void rpc_connected(NetClient *c, bool accepted, Str text)
 
 /* ---- the call ------------------------------------------------------------------------------------------- */
 
-static int failure_status(Status s) { return s == S_INVALID ? 400 : s == S_NOT_FOUND ? 404 : s == S_DENIED ? 403 : s == S_TOO_LARGE ? 413 : 503; }
+static int failure_status(Status s)
+{
+    return s == S_INVALID ? 400 : s == S_NOT_FOUND ? 404 : s == S_DENIED ? 403 : s == S_TOO_LARGE ? 413 : 503;
+}
 
 void rpc_step(NetClient *c)
 {

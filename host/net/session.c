@@ -64,7 +64,8 @@ static bool subscribe_query(NetRequest *r)
         return false;
     }
     if (request_query(r, "compression", &v) && !str_is(v, "None") && !str_is(v, "Gzip") && !str_is(v, "Brotli")) {
-        request_text(r, 400, "Failed to deserialize query string: compression: unknown variant `%.*s`, expected one of `None`, `Brotli`, `Gzip`",
+        request_text(r, 400,
+                     "Failed to deserialize query string: compression: unknown variant `%.*s`, expected one of `None`, `Brotli`, `Gzip`",
                      (int)MIN(v.len, (size_t)100), v.ptr);
         return false;
     }
@@ -205,7 +206,8 @@ static void answer_failure(NetClient *c, const ClientMessage *m, Str text)
 {
     OWN(buf) Buf out = {0};
     switch (m->kind) {
-    case MSG_SUBSCRIBE: case MSG_UNSUBSCRIBE: server_subscription_error(&out, &m->request_id, m->query_set_id, text); break;
+    case MSG_SUBSCRIBE:
+    case MSG_UNSUBSCRIBE: server_subscription_error(&out, &m->request_id, m->query_set_id, text); break;
     case MSG_ONE_OFF: server_one_off_error(&out, m->request_id, text); break;
     case MSG_CALL_REDUCER: server_reducer_internal_error(&out, m->request_id, clock_wall_us(), text); break;
     case MSG_CALL_PROCEDURE: server_procedure_internal_error(&out, m->request_id, text); break;
@@ -216,20 +218,17 @@ static void answer_failure(NetClient *c, const ClientMessage *m, Str text)
 /* One message to the host; `raw` is its tag byte. false: no room, try again later. */
 static bool pass_on(NetClient *c, const uint8_t *raw, const ClientMessage *m)
 {
-    static const NetCallKind kinds[] = {[MSG_SUBSCRIBE] = NET_SUBSCRIBE, [MSG_UNSUBSCRIBE] = NET_UNSUBSCRIBE, [MSG_ONE_OFF] = NET_ONE_OFF,
-                                        [MSG_CALL_REDUCER] = NET_CALL_REDUCER, [MSG_CALL_PROCEDURE] = NET_CALL_PROCEDURE};
+    static const NetCallKind kinds[] = {[MSG_SUBSCRIBE] = NET_SUBSCRIBE,
+                                        [MSG_UNSUBSCRIBE] = NET_UNSUBSCRIBE,
+                                        [MSG_ONE_OFF] = NET_ONE_OFF,
+                                        [MSG_CALL_REDUCER] = NET_CALL_REDUCER,
+                                        [MSG_CALL_PROCEDURE] = NET_CALL_PROCEDURE};
     Bytes parts[3];
     uint32_t n = 1;
     switch (m->kind) { /* the call record has the same layout but for flags and the length of the arguments */
-    case MSG_SUBSCRIBE:
-        parts[0] = (Bytes){raw + 1, (size_t)(m->queries.ptr + m->queries.len - raw - 1)};
-        break;
-    case MSG_UNSUBSCRIBE:
-        parts[0] = (Bytes){raw + 1, 8};
-        break;
-    case MSG_ONE_OFF:
-        parts[0] = (Bytes){raw + 1, 8 + m->name.len};
-        break;
+    case MSG_SUBSCRIBE: parts[0] = (Bytes){raw + 1, (size_t)(m->queries.ptr + m->queries.len - raw - 1)}; break;
+    case MSG_UNSUBSCRIBE: parts[0] = (Bytes){raw + 1, 8}; break;
+    case MSG_ONE_OFF: parts[0] = (Bytes){raw + 1, 8 + m->name.len}; break;
     default:
         parts[0] = (Bytes){raw + 1, 4};
         parts[1] = (Bytes){raw + 6, 4 + m->name.len};
@@ -327,7 +326,8 @@ static void ws_frame_start(wslay_event_context_ptr ws, const struct wslay_event_
     c->frame_length = arg->payload_length;
     c->frame_fin = arg->fin;
     if (arg->opcode == OPCODE_TEXT)
-        session_close(c, 1011, c->v3 ? STR("v3 websocket does not support text messages") : STR("v2 websocket does not support text messages"));
+        session_close(c, 1011,
+                      c->v3 ? STR("v3 websocket does not support text messages") : STR("v2 websocket does not support text messages"));
     else if (arg->payload_length > NET_MESSAGE_BYTES_MAX || c->message.len + arg->payload_length > NET_MESSAGE_BYTES_MAX)
         drop(c);
 }
@@ -562,7 +562,8 @@ void session_tick(NetClient *c, uint64_t now_ms)
 
 static NetClient *session_new(NetRequest *r, int fd)
 {
-    static const struct wslay_event_callbacks callbacks = {ws_recv, ws_send, NULL, ws_frame_start, ws_frame_chunk, ws_frame_end, ws_control};
+    static const struct wslay_event_callbacks callbacks = {ws_recv,        ws_send,      NULL,      ws_frame_start,
+                                                           ws_frame_chunk, ws_frame_end, ws_control};
     Net *net = r->net;
     NetClient *c = NEW(NetClient);
     c->net = net;

@@ -20,7 +20,12 @@
 enum { CACHE_SETS = 256, CACHE_WAYS = 4, LEEWAY_S = 60, WEBSOCKET_TOKEN_S = 60, CLAIM_BYTES_MAX = 128, KEY_FILE_BYTES_MAX = 16 << 10 };
 #define LOCAL_ISSUER "localhost"
 
-typedef struct CacheEntry { uint64_t hash, used; char *token; size_t len; TokenInfo info; } CacheEntry;
+typedef struct CacheEntry {
+    uint64_t hash, used;
+    char *token;
+    size_t len;
+    TokenInfo info;
+} CacheEntry;
 struct Tokens {
     EVP_PKEY *private_key, *public_key;
     Buf pem;
@@ -249,7 +254,8 @@ Status token_mint(const Tokens *t, uint8_t ret_identity[32], char *ret_token, si
     TRY(random_uuid(subject, err));
     identity_from_claims(identity, STR(LOCAL_ISSUER), str_of(subject));
     identity_to_hex(hex, identity);
-    buf_printf(&payload, "{\"hex_identity\":\"%s\",\"sub\":\"%s\",\"iss\":\"" LOCAL_ISSUER "\",\"aud\":[\"spacetimedb\"],\"iat\":%lld,\"exp\":null}",
+    buf_printf(&payload,
+               "{\"hex_identity\":\"%s\",\"sub\":\"%s\",\"iss\":\"" LOCAL_ISSUER "\",\"aud\":[\"spacetimedb\"],\"iat\":%lld,\"exp\":null}",
                hex, subject, (long long)(clock_wall_us() / 1000000));
     TRY(sign_payload(t, &token, buf_bytes(&payload), err));
     if (token.len >= size)
@@ -261,7 +267,9 @@ Status token_mint(const Tokens *t, uint8_t ret_identity[32], char *ret_token, si
 
 /* ---- verifying -------------------------------------------------------------------------------------------- */
 
-typedef struct Parts { Str header, payload, signature, signed_text; } Parts;
+typedef struct Parts {
+    Str header, payload, signature, signed_text;
+} Parts;
 
 static bool split(Str token, Parts *ret)
 {
@@ -270,8 +278,10 @@ static bool split(Str token, Parts *ret)
     const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
     if (!second || memchr(second + 1, '.', (size_t)(end - second - 1)))
         return false;
-    *ret = (Parts){{token.ptr, (size_t)(first - token.ptr)}, {first + 1, (size_t)(second - first - 1)},
-                   {second + 1, (size_t)(end - second - 1)}, {token.ptr, (size_t)(second - token.ptr)}};
+    *ret = (Parts){{token.ptr, (size_t)(first - token.ptr)},
+                   {first + 1, (size_t)(second - first - 1)},
+                   {second + 1, (size_t)(end - second - 1)},
+                   {token.ptr, (size_t)(second - token.ptr)}};
     return true;
 }
 
@@ -344,8 +354,9 @@ static Status check_claims(const json_t *claims, TokenInfo *ret, Error *err)
     TRY(check_claim(issuer, "iss", "Issuer", err));
     TRY(check_claim(subject, "sub", "Subject", err));
     if (!json_is_integer(iat))
-        return FAIL(err, S_DENIED, iat ? "Invalid token: JSON error: invalid type for claim iat, expected an integer"
-                                       : "Invalid token: Missing required claim: iat");
+        return FAIL(err, S_DENIED,
+                    iat ? "Invalid token: JSON error: invalid type for claim iat, expected an integer"
+                        : "Invalid token: Missing required claim: iat");
     if (aud && !json_is_null(aud) && !json_is_string(aud) && !json_is_array(aud))
         return FAIL(err, S_DENIED, "Invalid token: JSON error: invalid type for claim aud, expected a string or an array");
     identity_from_claims(ret->identity, issuer, subject);
@@ -415,7 +426,8 @@ Status token_resign(const Tokens *t, Str verified, Buf *out, Error *err)
     char *aud = json_object_get(claims, "aud") ? json_dumps(json_object_get(claims, "aud"), JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     buf_printf(&payload, ",\"aud\":%s,\"iat\":%lld,\"exp\":%lld", aud ? aud : "[]", now, now + WEBSOCKET_TOKEN_S);
     free(aud);
-    json_object_foreach(claims, name, v) {
+    json_object_foreach(claims, name, v)
+    {
         static const char *const known[] = {"hex_identity", "sub", "iss", "aud", "iat", "exp"};
         bool skip = false;
         for (size_t i = 0; i < COUNT_OF(known); i++)

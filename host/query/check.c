@@ -121,7 +121,13 @@ static const Pred *pred_columns(Arena *a, CompareOp op, const Operand *l, const 
         op = sql_compare_flip(op);
     }
     Pred *p = ARENA_NEW(a, Pred);
-    *p = (Pred){.kind = PRED_COLUMNS, .op = op, .col = l->col, .col2 = r->col, .offset = l->def->offset, .offset2 = r->def->offset, .type = l->def->type};
+    *p = (Pred){.kind = PRED_COLUMNS,
+                .op = op,
+                .col = l->col,
+                .col2 = r->col,
+                .offset = l->def->offset,
+                .offset2 = r->def->offset,
+                .type = l->def->type};
     Buf key = {0};
     buf_put_text(&key, "C");
     buf_put_u8(&key, (uint8_t)op);
@@ -237,11 +243,16 @@ static const Pred *pred_bools(Arena *a, CompareOp op, const Pred *l, const Pred 
 static bool type_is_comparable(const Type *t)
 {
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_F32: case TYPE_F64: case TYPE_STRING: case TYPE_BYTES: case TYPE_IDENTITY: case TYPE_CONNECTION_ID:
-    case TYPE_TIMESTAMP: case TYPE_UUID:
-        return true;
-    default:
-        return type_is_integer(t);
+    case TYPE_BOOL:
+    case TYPE_F32:
+    case TYPE_F64:
+    case TYPE_STRING:
+    case TYPE_BYTES:
+    case TYPE_IDENTITY:
+    case TYPE_CONNECTION_ID:
+    case TYPE_TIMESTAMP:
+    case TYPE_UUID: return true;
+    default: return type_is_integer(t);
     }
 }
 
@@ -252,7 +263,8 @@ static Status type_mismatch(Checker *c, const char *left, const char *right)
 
 static Status untyped(Checker *c, const Literal *l)
 {
-    return FAIL(c->err, S_INVALID, "cannot infer the type of the literal `%s`: compare it with a column", l ? sql_literal_text(c->arena, l) : ":sender");
+    return FAIL(c->err, S_INVALID, "cannot infer the type of the literal `%s`: compare it with a column",
+                l ? sql_literal_text(c->arena, l) : ":sender");
 }
 
 /* A boolean operand as a predicate. */
@@ -260,11 +272,8 @@ static Status operand_pred(Checker *c, const Operand *o, const Pred **ret)
 {
     const Type *boolean = type_scalar(TYPE_BOOL);
     switch (o->kind) {
-    case OPERAND_PRED:
-        *ret = o->pred;
-        return S_OK;
-    case OPERAND_SENDER:
-        return type_mismatch(c, "bool", "Identity");
+    case OPERAND_PRED: *ret = o->pred; return S_OK;
+    case OPERAND_SENDER: return type_mismatch(c, "bool", "Identity");
     case OPERAND_LITERAL: {
         bool value;
         TRY(literal_convert(c->arena, o->literal, boolean, LITERAL_IN_WHERE, &value, c->err));
@@ -306,7 +315,8 @@ static Status check_compare(Checker *c, CompareOp op, Operand l, Operand r, cons
 {
     bool l_const = l.kind == OPERAND_LITERAL || l.kind == OPERAND_SENDER, r_const = r.kind == OPERAND_LITERAL || r.kind == OPERAND_SENDER;
     if (l_const && r_const) {
-        bool l_bool = l.kind == OPERAND_LITERAL && l.literal->kind == LIT_BOOL, r_bool = r.kind == OPERAND_LITERAL && r.literal->kind == LIT_BOOL;
+        bool l_bool = l.kind == OPERAND_LITERAL && l.literal->kind == LIT_BOOL,
+             r_bool = r.kind == OPERAND_LITERAL && r.literal->kind == LIT_BOOL;
         if (l_bool && r_bool) {
             *ret = native_compare(type_scalar(TYPE_BOOL), op, &l.literal->truth, &r.literal->truth) ? &pred_true : &pred_false;
             return S_OK;
@@ -369,12 +379,8 @@ static Status check_expr(Checker *c, const Expr *e, Operand *ret)
 {
     *ret = (Operand){.kind = OPERAND_PRED};
     switch (e->kind) {
-    case EXPR_LITERAL:
-        *ret = (Operand){.kind = OPERAND_LITERAL, .literal = &e->literal};
-        return S_OK;
-    case EXPR_SENDER:
-        *ret = (Operand){.kind = OPERAND_SENDER};
-        return S_OK;
+    case EXPR_LITERAL: *ret = (Operand){.kind = OPERAND_LITERAL, .literal = &e->literal}; return S_OK;
+    case EXPR_SENDER: *ret = (Operand){.kind = OPERAND_SENDER}; return S_OK;
     case EXPR_COLUMN:
         ret->kind = OPERAND_COLUMN;
         TRY(query_plan_column(c->plan, c->stmt, &e->column, &ret->col, c->err));
@@ -504,7 +510,8 @@ Status query_compile(Plan **ret, Arena *a, Engine *e, Str text, const Caller *ca
     if (s->has_limit)
         return sql_unsupported(err, "LIMIT in a subscription", text);
     if (s->projection == PROJECT_COUNT || s->projection == PROJECT_COLUMNS)
-        return FAIL(err, S_INVALID, "column projections are not supported in subscriptions; a subscription returns whole rows of one table");
+        return FAIL(err, S_INVALID,
+                    "column projections are not supported in subscriptions; a subscription returns whole rows of one table");
     return query_plan_make(ret, a, e, s, caller, err);
 }
 
@@ -526,7 +533,10 @@ const Pred *pred_equality(const PlanRef *r)
 
 /* ---- cloning into one block ---- */
 
-typedef struct Block { uint8_t *base; size_t used; } Block; /* base NULL: only measures */
+typedef struct Block {
+    uint8_t *base;
+    size_t used;
+} Block; /* base NULL: only measures */
 static void *block_take(Block *b, size_t size, const void *from)
 {
     void *p = b->base ? b->base + b->used : NULL;

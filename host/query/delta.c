@@ -6,17 +6,24 @@
  *    is the common case: its listener arrays are the group, nothing is walked. */
 #include "host/query/subs_int.h"
 
-typedef struct Affected {  /* a query with a change to tell */
+typedef struct Affected { /* a query with a change to tell */
     SubQuery *query;
     size_t start, rows, end; /* in s->bytes: the update of a set with this query alone; its TableUpdateRows */
 } Affected;
 
-typedef struct Hit { uint32_t affected, set_id, next; } Hit; /* one listener of one affected query */
+typedef struct Hit {
+    uint32_t affected, set_id, next;
+} Hit; /* one listener of one affected query */
 enum { HIT_NONE = UINT32_MAX };
 
-typedef struct Piece { size_t start, end; } Piece; /* a segment before its address is known */
+typedef struct Piece {
+    size_t start, end;
+} Piece; /* a segment before its address is known */
 
-typedef struct Vec { void *items; uint32_t count, cap; } Vec; /* in s->arena */
+typedef struct Vec {
+    void *items;
+    uint32_t count, cap;
+} Vec; /* in s->arena */
 static void *vec_add(Subs *s, Vec *v, size_t size)
 {
     if (v->count == v->cap) {
@@ -34,11 +41,11 @@ static void *vec_add(Subs *s, Vec *v, size_t size)
 
 typedef struct Evaluation {
     Subs *subs;
-    Vec affected;          /* Affected */
-    Vec failed;            /* SubQuery * */
-    Vec segments;          /* Piece; 2i and 2i+1: whole and rows of affected i */
-    Vec groups;            /* UpdateGroup */
-    const void **rows;     /* scratch: rows of the query at hand */
+    Vec affected;      /* Affected */
+    Vec failed;        /* SubQuery * */
+    Vec segments;      /* Piece; 2i and 2i+1: whole and rows of affected i */
+    Vec groups;        /* UpdateGroup */
+    const void **rows; /* scratch: rows of the query at hand */
     uint32_t rows_cap;
 } Evaluation;
 
@@ -140,9 +147,13 @@ static uint32_t rows_compact(const void **rows, uint32_t n)
 }
 
 /* A client that knows fewer columns: a row that left and one that came with the same known columns cancel. */
-static void cancel_equal_prefixes(Evaluation *ev, const TableDef *def, uint16_t ncols, const void **deleted, uint32_t *ndeleted, const void **inserted, uint32_t *ninserted)
+static void cancel_equal_prefixes(Evaluation *ev, const TableDef *def, uint16_t ncols, const void **deleted, uint32_t *ndeleted,
+                                  const void **inserted, uint32_t *ninserted)
 {
-    typedef struct Entry { uint64_t hash; uint32_t row, next; } Entry;
+    typedef struct Entry {
+        uint64_t hash;
+        uint32_t row, next;
+    } Entry;
     uint32_t size = 16;
     while (size < *ndeleted * 2u)
         size *= 2;
@@ -273,7 +284,8 @@ static void group_of_query(Evaluation *ev, uint32_t affected, bool all)
 static int by_set(const void *x, const void *y)
 {
     const Hit *a = x, *b = y;
-    return a->set_id != b->set_id ? (a->set_id > b->set_id) - (a->set_id < b->set_id) : (a->affected > b->affected) - (a->affected < b->affected);
+    return a->set_id != b->set_id ? (a->set_id > b->set_id) - (a->set_id < b->set_id)
+                                  : (a->affected > b->affected) - (a->affected < b->affected);
 }
 static int by_slot(const void *x, const void *y)
 {
@@ -471,7 +483,8 @@ static void end_failed(Evaluation *ev)
     Subs *s = ev->subs;
     OWN(buf) Buf failures = {0};
     for (uint32_t i = 0; i < ev->failed.count; i++)
-        subs_fail_query(s, *VEC_AT(&ev->failed, SubQuery *, i), "Internal error evaluating queries: the update is too large", true, &failures);
+        subs_fail_query(s, *VEC_AT(&ev->failed, SubQuery *, i), "Internal error evaluating queries: the update is too large", true,
+                        &failures);
     s->update.nfailures = (uint32_t)(failures.len / sizeof(UpdateFailure));
     s->update.failures = arena_copy(&s->arena, failures.ptr, failures.len);
 }

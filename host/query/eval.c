@@ -3,21 +3,23 @@
 
 static int compare_scalar(const Type *t, const void *x, const void *y)
 {
-#define COMPARE(T)                                 \
-    do {                                           \
-        T a, b;                                    \
-        memcpy(&a, x, sizeof a);                   \
-        memcpy(&b, y, sizeof b);                   \
-        return (a > b) - (a < b);                  \
+#define COMPARE(T)                                                                                                                         \
+    do {                                                                                                                                   \
+        T a, b;                                                                                                                            \
+        memcpy(&a, x, sizeof a);                                                                                                           \
+        memcpy(&b, y, sizeof b);                                                                                                           \
+        return (a > b) - (a < b);                                                                                                          \
     } while (0)
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_U8: COMPARE(uint8_t);
+    case TYPE_BOOL:
+    case TYPE_U8: COMPARE(uint8_t);
     case TYPE_I8: COMPARE(int8_t);
     case TYPE_I16: COMPARE(int16_t);
     case TYPE_U16: COMPARE(uint16_t);
     case TYPE_I32: COMPARE(int32_t);
     case TYPE_U32: COMPARE(uint32_t);
-    case TYPE_I64: case TYPE_TIMESTAMP: COMPARE(int64_t);
+    case TYPE_I64:
+    case TYPE_TIMESTAMP: COMPARE(int64_t);
     case TYPE_U64: COMPARE(uint64_t);
     default: return value_compare(t, x, y);
     }
@@ -163,14 +165,9 @@ void query_scan_open(Scan *s, const PlanRef *r)
 {
     *s = (Scan){.ref = r};
     switch (r->path.kind) {
-    case PATH_NOTHING:
-        break;
-    case PATH_FIND:
-        s->one = table_find(r->table, r->path.col, r->path.eq[0]);
-        break;
-    case PATH_SCAN:
-        cursor_all(&s->cursor, r->table);
-        break;
+    case PATH_NOTHING: break;
+    case PATH_FIND: s->one = table_find(r->table, r->path.col, r->path.eq[0]); break;
+    case PATH_SCAN: cursor_all(&s->cursor, r->table); break;
     case PATH_INDEX:
         cursor_index(&s->cursor, r->table, r->path.index, r->path.neq, r->path.eq, r->path.lo, r->path.hi);
         s->cursor.lo_exclusive = r->path.lo_exclusive;
@@ -183,8 +180,7 @@ const void *query_scan_next(Scan *s)
 {
     const void *row;
     switch (s->ref->path.kind) {
-    case PATH_NOTHING:
-        return NULL;
+    case PATH_NOTHING: return NULL;
     case PATH_FIND:
         row = s->one;
         s->one = NULL;

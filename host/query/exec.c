@@ -2,7 +2,9 @@
 #include "host/query/query_int.h"
 
 /* Pointers to rows of one statement. */
-typedef struct RowSet { Buf ptrs; } RowSet;
+typedef struct RowSet {
+    Buf ptrs;
+} RowSet;
 static uint64_t rows_count(const RowSet *r) { return r->ptrs.len / sizeof(void *); }
 static const void *rows_at(const RowSet *r, uint64_t i)
 {
@@ -39,7 +41,8 @@ Status query_append_rows(const Plan *p, uint16_t ncols, Buf *out, Error *err)
         return S_OK;
     out->len = start;
     out->overflow = false;
-    return FAIL(err, S_TOO_LARGE, "the result of the query on table `%.*s` is larger than %d bytes", STR_FMT(ref->def->name), SQL_RESULT_BYTES_MAX);
+    return FAIL(err, S_TOO_LARGE, "the result of the query on table `%.*s` is larger than %d bytes", STR_FMT(ref->def->name),
+                SQL_RESULT_BYTES_MAX);
 }
 
 Status query_one_off(Engine *e, Str text, const Caller *caller, Buf *out, Error *err)
@@ -122,7 +125,8 @@ static Status run_select(SqlResult *r, const Plan *p, const Statement *s, Error 
         for (uint32_t i = 0; i < out.ncols; i++)
             value_encode(&r->rows, def->cols[out.cols[i]].type, (const char *)row + def->cols[out.cols[i]].offset);
         if (!buf_ok(&r->rows))
-            return FAIL(err, S_TOO_LARGE, "the result of the query on table `%.*s` is larger than %d bytes", STR_FMT(def->name), SQL_RESULT_BYTES_MAX);
+            return FAIL(err, S_TOO_LARGE, "the result of the query on table `%.*s` is larger than %d bytes", STR_FMT(def->name),
+                        SQL_RESULT_BYTES_MAX);
     }
     return S_OK;
 }
@@ -209,7 +213,9 @@ static Status check_update(const Plan *p, const Statement *s, Arena *a, void **r
         const ColumnName *name = &s->assignments[i].column;
         int32_t col = name->qualified ? -1 : table_def_column(def, name->name);
         if (col < 0)
-            return no_such_target(def, name->qualified ? str_of(arena_sprintf(a, "%.*s.%.*s", STR_FMT(name->qualifier), STR_FMT(name->name))) : name->name, err);
+            return no_such_target(
+                def, name->qualified ? str_of(arena_sprintf(a, "%.*s.%.*s", STR_FMT(name->qualifier), STR_FMT(name->name))) : name->name,
+                err);
         if ((*ret_set)[col])
             return duplicate_column(name->name, err);
         (*ret_set)[col] = true;

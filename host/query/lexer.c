@@ -31,10 +31,10 @@ Status sql_syntax_error(Error *err, Str text, size_t at, const char *expected, S
     position_of(text, at, &line, &column);
     found = sql_clip(found, SQL_FRAGMENT_BYTES_MAX);
     if (at >= text.len)
-        return FAIL(err, S_INVALID, "SQL syntax error: expected %s, found the end of the text at line %u, column %u",
-                    expected, line, column);
-    return FAIL(err, S_INVALID, "SQL syntax error: expected %s, found `%.*s` at line %u, column %u", expected,
-                STR_FMT(found), line, column);
+        return FAIL(err, S_INVALID, "SQL syntax error: expected %s, found the end of the text at line %u, column %u", expected, line,
+                    column);
+    return FAIL(err, S_INVALID, "SQL syntax error: expected %s, found `%.*s` at line %u, column %u", expected, STR_FMT(found), line,
+                column);
 }
 
 Status sql_unsupported(Error *err, const char *kind, Str fragment)
@@ -60,8 +60,8 @@ static uint32_t char_at(Str s, size_t at, uint32_t *ret_len)
 
 static bool is_space(uint32_t c)
 {
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+           c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 /* Letters by exclusion: above ASCII everything but controls, punctuation, symbols and private use. A superset of
@@ -74,7 +74,8 @@ static bool is_name_start(uint32_t c)
         return c == 0xaa || c == 0xb5 || c == 0xba;
     if (c == 0xd7 || c == 0xf7 || is_space(c))
         return false;
-    if ((c >= 0x2000 && c <= 0x20cf) || (c >= 0x2190 && c <= 0x2bff) || (c >= 0x3000 && c <= 0x3020 && c != 0x3005 && c != 0x3006 && c != 0x3007))
+    if ((c >= 0x2000 && c <= 0x20cf) || (c >= 0x2190 && c <= 0x2bff) ||
+        (c >= 0x3000 && c <= 0x3020 && c != 0x3005 && c != 0x3006 && c != 0x3007))
         return false;
     if ((c >= 0xe000 && c <= 0xf8ff) || (c >= 0xfe00 && c <= 0xfe0f) || c == 0xfeff || (c >= 0xfff0 && c <= 0xffff))
         return false;
@@ -243,16 +244,18 @@ static Status lex_word(Lexer *l)
     Str word = {l->text.ptr + from, l->at - from};
     if (peek(l, 0) == '\'' && word.len == 1) {
         switch (word.ptr[0]) {
-        case 'x': case 'X':
+        case 'x':
+        case 'X':
             TRY(lex_quoted(l, TOK_HEX, '\''));
             l->tokens[l->count - 1].at = (uint32_t)from;
             return S_OK;
-        case 'e': case 'E': case 'n': case 'N':
-            return sql_unsupported(l->err, "kind of string", (Str){word.ptr, l->text.len - from});
-        case 'b': case 'B':
-            return sql_syntax_error(l->err, l->text, from, "a value", (Str){word.ptr, 2});
-        default:
-            break;
+        case 'e':
+        case 'E':
+        case 'n':
+        case 'N': return sql_unsupported(l->err, "kind of string", (Str){word.ptr, l->text.len - from});
+        case 'b':
+        case 'B': return sql_syntax_error(l->err, l->text, from, "a value", (Str){word.ptr, 2});
+        default: break;
         }
     }
     push(l, TOK_WORD, from, word);
@@ -261,12 +264,16 @@ static Status lex_word(Lexer *l)
 
 static Status lex_symbol(Lexer *l)
 {
-    static const struct { char text[4]; TokenKind kind; } symbols[] = { /* longest first */
-        {"<=>", TOK_OPERATOR}, {"<>", TOK_NE}, {"!=", TOK_NE}, {"==", TOK_EQ}, {"<=", TOK_LE}, {">=", TOK_GE},
-        {"||", TOK_OPERATOR}, {"->", TOK_OPERATOR}, {"<", TOK_LT}, {">", TOK_GT}, {"=", TOK_EQ}, {"(", TOK_LPAREN},
-        {")", TOK_RPAREN}, {",", TOK_COMMA}, {";", TOK_SEMICOLON}, {".", TOK_DOT}, {"*", TOK_STAR}, {"+", TOK_PLUS},
-        {"-", TOK_MINUS}, {"/", TOK_OPERATOR}, {"%", TOK_OPERATOR}, {"^", TOK_OPERATOR}, {"&", TOK_OPERATOR},
-        {"|", TOK_OPERATOR}, {"~", TOK_OPERATOR}, {"!", TOK_OPERATOR}, {"#", TOK_OPERATOR},
+    static const struct {
+        char text[4];
+        TokenKind kind;
+    } symbols[] = {
+        /* longest first */
+        {"<=>", TOK_OPERATOR}, {"<>", TOK_NE},       {"!=", TOK_NE},       {"==", TOK_EQ},      {"<=", TOK_LE},      {">=", TOK_GE},
+        {"||", TOK_OPERATOR},  {"->", TOK_OPERATOR}, {"<", TOK_LT},        {">", TOK_GT},       {"=", TOK_EQ},       {"(", TOK_LPAREN},
+        {")", TOK_RPAREN},     {",", TOK_COMMA},     {";", TOK_SEMICOLON}, {".", TOK_DOT},      {"*", TOK_STAR},     {"+", TOK_PLUS},
+        {"-", TOK_MINUS},      {"/", TOK_OPERATOR},  {"%", TOK_OPERATOR},  {"^", TOK_OPERATOR}, {"&", TOK_OPERATOR}, {"|", TOK_OPERATOR},
+        {"~", TOK_OPERATOR},   {"!", TOK_OPERATOR},  {"#", TOK_OPERATOR},
     };
     size_t from = l->at, left = l->text.len - from;
     char c = peek(l, 0);

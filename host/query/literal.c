@@ -394,14 +394,9 @@ Status literal_convert(Arena *a, const Literal *l, const Type *t, LiteralUse use
             return kind_error(a, l, t, err);
         ok = wide_hex_convert(l, t->size, v);
         break;
-    case TYPE_TIMESTAMP:
-        ok = l->kind == LIT_STRING && timestamp_convert(l->text, v);
-        break;
-    case TYPE_UUID:
-        ok = uuid_convert(l, v);
-        break;
-    default:
-        break;
+    case TYPE_TIMESTAMP: ok = l->kind == LIT_STRING && timestamp_convert(l->text, v); break;
+    case TYPE_UUID: ok = uuid_convert(l, v); break;
+    default: break;
     }
     return ok ? S_OK : literal_error(a, l, t, err);
 }

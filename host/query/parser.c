@@ -13,7 +13,10 @@ typedef struct Parser {
 } Parser;
 
 /* A list that grows in the arena. */
-typedef struct List { void *items; uint32_t count, cap; } List;
+typedef struct List {
+    void *items;
+    uint32_t count, cap;
+} List;
 static void *list_add(Parser *p, List *l, size_t size)
 {
     if (l->count == l->cap) {
@@ -58,7 +61,8 @@ static bool token_is_name(const Token *t) { return t->kind == TOK_WORD || t->kin
 static Status nest(Parser *p)
 {
     if (++p->nesting > p->nesting_max)
-        return FAIL(p->err, S_TOO_LARGE, "recursion limit: the SQL parser takes at most %u nested parentheses, NOT and signs", p->nesting_max);
+        return FAIL(p->err, S_TOO_LARGE, "recursion limit: the SQL parser takes at most %u nested parentheses, NOT and signs",
+                    p->nesting_max);
     return S_OK;
 }
 
@@ -108,7 +112,8 @@ static Status parse_literal(Parser *p, Literal *ret, bool *ret_found)
     *ret_found = true;
     *ret = (Literal){.text = p->tok->text};
     switch (p->tok->kind) {
-    case TOK_PLUS: case TOK_MINUS: {
+    case TOK_PLUS:
+    case TOK_MINUS: {
         uint32_t signs = 0;
         while (p->tok[signs].kind == TOK_PLUS || p->tok[signs].kind == TOK_MINUS)
             if (++signs > p->nesting_max)
@@ -131,9 +136,7 @@ static Status parse_literal(Parser *p, Literal *ret, bool *ret_found)
             break;
         }
         /* fallthrough */
-    default:
-        *ret_found = false;
-        return S_OK;
+    default: *ret_found = false; return S_OK;
     }
     p->tok++;
     return S_OK;
@@ -141,23 +144,24 @@ static Status parse_literal(Parser *p, Literal *ret, bool *ret_found)
 
 /* ---- expressions ---- */
 
-static const char *const words_after_operand[] = {"IS", "ISNULL", "NOTNULL", "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP",
-    "SIMILAR", "NOT", "COLLATE", "DIV", "XOR", "OVERLAPS", "AT", "ESCAPE", "OPERATOR", NULL};
+static const char *const words_after_operand[] = {"IS",       "ISNULL", "NOTNULL", "IN",       "BETWEEN", "LIKE", "ILIKE",
+                                                  "RLIKE",    "REGEXP", "SIMILAR", "NOT",      "COLLATE", "DIV",  "XOR",
+                                                  "OVERLAPS", "AT",     "ESCAPE",  "OPERATOR", NULL};
 
 /* Something follows a finished operand that the dialect does not have? */
 static Status refuse_operator(Parser *p, const Token *operand)
 {
     switch (p->tok->kind) {
-    case TOK_PLUS: case TOK_MINUS: case TOK_STAR: case TOK_OPERATOR:
-        return unsupported(p, "expression", operand);
-    case TOK_STRING:
-        return operand->kind == TOK_WORD ? unsupported(p, "typed literal", operand) : S_OK;
+    case TOK_PLUS:
+    case TOK_MINUS:
+    case TOK_STAR:
+    case TOK_OPERATOR: return unsupported(p, "expression", operand);
+    case TOK_STRING: return operand->kind == TOK_WORD ? unsupported(p, "typed literal", operand) : S_OK;
     case TOK_WORD:
         if (token_is_one_of(p->tok, words_after_operand))
             return unsupported(p, "expression", operand);
         return S_OK;
-    default:
-        return S_OK;
+    default: return S_OK;
     }
 }
 
@@ -280,20 +284,19 @@ static Status parse_expr(Parser *p, const Expr **ret)
     return S_OK;
 }
 
-static Status parse_where(Parser *p, Statement *s)
-{
-    return take_word(p, "WHERE") ? parse_expr(p, &s->where) : S_OK;
-}
+static Status parse_where(Parser *p, Statement *s) { return take_word(p, "WHERE") ? parse_expr(p, &s->where) : S_OK; }
 
 /* ---- SELECT ---- */
 
-static const char *const words_not_alias[] = {"WHERE", "GROUP", "ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "EXCEPT",
-    "INTERSECT", "MINUS", "HAVING", "WITH", "SELECT", "SET", "ON", "USING", "JOIN", "INNER", "CROSS", "LEFT", "RIGHT", "FULL",
-    "NATURAL", "OUTER", "WINDOW", "QUALIFY", "END", "FOR", "INTO", "FROM", "AS", "VALUES", "RETURNING", "LATERAL", "TABLESAMPLE",
-    "ANTI", "SEMI", "ASOF", "STRAIGHT_JOIN", "PIVOT", "CLUSTER", "DISTRIBUTE", "SORT", NULL};
+static const char *const words_not_alias[] = {
+    "WHERE",   "GROUP",       "ORDER",  "LIMIT",   "OFFSET", "FETCH",         "UNION", "EXCEPT",  "INTERSECT",  "MINUS",  "HAVING",
+    "WITH",    "SELECT",      "SET",    "ON",      "USING",  "JOIN",          "INNER", "CROSS",   "LEFT",       "RIGHT",  "FULL",
+    "NATURAL", "OUTER",       "WINDOW", "QUALIFY", "END",    "FOR",           "INTO",  "FROM",    "AS",         "VALUES", "RETURNING",
+    "LATERAL", "TABLESAMPLE", "ANTI",   "SEMI",    "ASOF",   "STRAIGHT_JOIN", "PIVOT", "CLUSTER", "DISTRIBUTE", "SORT",   NULL};
 static const char *const words_bad_join[] = {"LEFT", "RIGHT", "FULL", "NATURAL", "OUTER", "ANTI", "SEMI", "ASOF", "STRAIGHT_JOIN", NULL};
-static const char *const words_bad_clause[] = {"GROUP", "HAVING", "ORDER", "UNION", "EXCEPT", "INTERSECT", "MINUS", "OFFSET", "FETCH",
-    "WINDOW", "QUALIFY", "FOR", "INTO", "LATERAL", "TABLESAMPLE", "PIVOT", "USING", "RETURNING", "CLUSTER", "DISTRIBUTE", "SORT", "WITH", NULL};
+static const char *const words_bad_clause[] = {
+    "GROUP", "HAVING",  "ORDER",       "UNION", "EXCEPT", "INTERSECT", "MINUS",   "OFFSET",     "FETCH", "WINDOW", "QUALIFY", "FOR",
+    "INTO",  "LATERAL", "TABLESAMPLE", "PIVOT", "USING",  "RETURNING", "CLUSTER", "DISTRIBUTE", "SORT",  "WITH",   NULL};
 
 static Status parse_alias(Parser *p, Str *ret, bool *ret_found)
 {
@@ -455,7 +458,8 @@ static Status parse_limit(Parser *p, Statement *s)
         return unsupported(p, "limit (only a number or ALL)", first);
     s->has_limit = true;
     s->limit = (Literal){.kind = LIT_NUMBER, .text = p->tok++->text};
-    if (p->tok->kind == TOK_PLUS || p->tok->kind == TOK_MINUS || p->tok->kind == TOK_STAR || p->tok->kind == TOK_OPERATOR || at_word(p, "BY"))
+    if (p->tok->kind == TOK_PLUS || p->tok->kind == TOK_MINUS || p->tok->kind == TOK_STAR || p->tok->kind == TOK_OPERATOR ||
+        at_word(p, "BY"))
         return unsupported(p, "limit (only a number or ALL)", first);
     return S_OK;
 }
@@ -633,10 +637,12 @@ static Status parse_variable(Parser *p, Statement *s)
 }
 
 static const char *const words_statement[] = {"SELECT", "INSERT", "UPDATE", "DELETE", "SET", "SHOW", NULL};
-static const char *const words_bad_statement[] = {"CREATE", "DROP", "ALTER", "TRUNCATE", "EXPLAIN", "BEGIN", "COMMIT", "ROLLBACK",
-    "WITH", "VALUES", "TABLE", "GRANT", "REVOKE", "MERGE", "CALL", "EXECUTE", "EXEC", "PREPARE", "DEALLOCATE", "COPY", "ANALYZE",
-    "VACUUM", "START", "SAVEPOINT", "RELEASE", "USE", "DESCRIBE", "DESC", "DECLARE", "FETCH", "CLOSE", "COMMENT", "LOCK", "REPLACE",
-    "RENAME", "KILL", "PRAGMA", "LISTEN", "NOTIFY", "DISCARD", "RESET", "DO", "CACHE", "MSCK", "ATTACH", "LOAD", "ASSERT", NULL};
+static const char *const words_bad_statement[] = {
+    "CREATE",  "DROP",    "ALTER",  "TRUNCATE",  "EXPLAIN", "BEGIN",   "COMMIT",   "ROLLBACK", "WITH",       "VALUES",
+    "TABLE",   "GRANT",   "REVOKE", "MERGE",     "CALL",    "EXECUTE", "EXEC",     "PREPARE",  "DEALLOCATE", "COPY",
+    "ANALYZE", "VACUUM",  "START",  "SAVEPOINT", "RELEASE", "USE",     "DESCRIBE", "DESC",     "DECLARE",    "FETCH",
+    "CLOSE",   "COMMENT", "LOCK",   "REPLACE",   "RENAME",  "KILL",    "PRAGMA",   "LISTEN",   "NOTIFY",     "DISCARD",
+    "RESET",   "DO",      "CACHE",  "MSCK",      "ATTACH",  "LOAD",    "ASSERT",   NULL};
 
 Status sql_parse(Arena *a, Str text, const Statement **ret, Error *err)
 {

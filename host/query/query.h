@@ -21,9 +21,9 @@ typedef struct Caller {
 /* ---- statements (HTTP POST .../sql) ---- */
 
 typedef struct SqlResult {
-    const Type *row;   /* product of the result columns (in `arena`; column types are the schema's); no fields for DML */
+    const Type *row; /* product of the result columns (in `arena`; column types are the schema's); no fields for DML */
     uint64_t nrows;
-    Buf rows;          /* BSATN rows back to back */
+    Buf rows; /* BSATN rows back to back */
     uint64_t inserted, deleted, updated;
     Arena arena;
 } SqlResult;
@@ -44,12 +44,17 @@ Subs *subs_new(Engine *e);
 void subs_free(Subs *s);
 
 /* A client as the host names it: a late frame for a reused slot goes nowhere. */
-typedef struct ClientRef { uint32_t slot, generation; } ClientRef;
+typedef struct ClientRef {
+    uint32_t slot, generation;
+} ClientRef;
 
 /* The columns of each table that a client of an older schema version knows: tables not listed are known as
  * they are now. Copied. Called once per client before its first subscribe; a publish that appends columns
  * updates existing clients by itself (subs_schema_changed). */
-typedef struct TableShape { uint32_t table_id; uint16_t ncols; } TableShape;
+typedef struct TableShape {
+    uint32_t table_id;
+    uint16_t ncols;
+} TableShape;
 void subs_client_add(Subs *s, ClientRef client, const Caller *caller, uint32_t nshapes, const TableShape *shapes);
 void subs_client_remove(Subs *s, ClientRef client); /* drops its sets; unknown is fine */
 
@@ -57,35 +62,39 @@ void subs_client_remove(Subs *s, ClientRef client); /* drops its sets; unknown i
  * registering again after a crash). S_CONFLICT: the id is in use. S_INVALID: text as wire.md 7.3, with the SQL; S_TOO_LARGE:
  * the same for a limit. S_NOT_FOUND: no such client. A query that the set has already, however it is spelled, counts
  * once. Call it between transactions. */
-MUST_CHECK Status subs_subscribe(Subs *s, ClientRef client, uint32_t query_set_id, uint32_t nqueries, const Str *queries,
-                                 Buf *snapshot, Error *err);
+MUST_CHECK Status subs_subscribe(Subs *s, ClientRef client, uint32_t query_set_id, uint32_t nqueries, const Str *queries, Buf *snapshot,
+                                 Error *err);
 /* S_NOT_FOUND: no such set. `dropped` (may be NULL): the QueryRows of the set as of now. */
 MUST_CHECK Status subs_unsubscribe(Subs *s, ClientRef client, uint32_t query_set_id, Buf *dropped, Error *err);
-uint64_t subs_query_count(const Subs *s);        /* distinct live queries */
-uint64_t subs_snapshots_shared(const Subs *s);   /* snapshots served from an encoding made for an earlier client */
-uint64_t subs_evaluations(const Subs *s);        /* queries evaluated since the start: proves pruning in tests */
+uint64_t subs_query_count(const Subs *s);      /* distinct live queries */
+uint64_t subs_snapshots_shared(const Subs *s); /* snapshots served from an encoding made for an earlier client */
+uint64_t subs_evaluations(const Subs *s);      /* queries evaluated since the start: proves pruning in tests */
 
 /* The effect of one transaction on all subscribers. Segments are QuerySetUpdate bodies cut where clients differ:
  * bytes that are the same for many clients exist once. */
 typedef struct UpdatePiece {
-    uint32_t segment;  /* index into segments; UPDATE_QUERY_SET_ID: four bytes, the recipient's next set id */
+    uint32_t segment; /* index into segments; UPDATE_QUERY_SET_ID: four bytes, the recipient's next set id */
 } UpdatePiece;
 enum { UPDATE_QUERY_SET_ID = 0xffffffff };
-typedef struct UpdateGroup {     /* clients whose message differs only in query set ids */
-    uint32_t nsets;              /* QuerySetUpdates in the message; also ids per recipient */
+typedef struct UpdateGroup { /* clients whose message differs only in query set ids */
+    uint32_t nsets;          /* QuerySetUpdates in the message; also ids per recipient */
     uint32_t npieces;
-    const UpdatePiece *pieces;   /* concatenated they are the `nsets` QuerySetUpdates, without the leading count */
+    const UpdatePiece *pieces; /* concatenated they are the `nsets` QuerySetUpdates, without the leading count */
     uint32_t nrecipients;
     const ClientRef *recipients; /* in slot order */
     const uint32_t *set_ids;     /* nrecipients * nsets, ascending per recipient */
 } UpdateGroup;
-typedef struct UpdateFailure { ClientRef client; uint32_t query_set_id; Str text; } UpdateFailure;
+typedef struct UpdateFailure {
+    ClientRef client;
+    uint32_t query_set_id;
+    Str text;
+} UpdateFailure;
 typedef struct Update {
     uint32_t nsegments;
     const Bytes *segments;
     uint32_t ngroups;
     const UpdateGroup *groups;
-    uint32_t nfailures;          /* sets that ended by an error while computing; already removed */
+    uint32_t nfailures; /* sets that ended by an error while computing; already removed */
     const UpdateFailure *failures;
 } Update;
 /* Compute from txn_changes, before the commit point; borrowed until the next call with this Subs. Clients appear in one

@@ -26,9 +26,27 @@ enum {
 /* ---- lexer.c ---- */
 
 typedef enum TokenKind {
-    TOK_END, TOK_WORD, TOK_QUOTED, TOK_NUMBER, TOK_STRING, TOK_HEX, TOK_SENDER,
-    TOK_LPAREN, TOK_RPAREN, TOK_COMMA, TOK_SEMICOLON, TOK_DOT, TOK_STAR, TOK_PLUS, TOK_MINUS,
-    TOK_EQ, TOK_NE, TOK_LT, TOK_LE, TOK_GT, TOK_GE,
+    TOK_END,
+    TOK_WORD,
+    TOK_QUOTED,
+    TOK_NUMBER,
+    TOK_STRING,
+    TOK_HEX,
+    TOK_SENDER,
+    TOK_LPAREN,
+    TOK_RPAREN,
+    TOK_COMMA,
+    TOK_SEMICOLON,
+    TOK_DOT,
+    TOK_STAR,
+    TOK_PLUS,
+    TOK_MINUS,
+    TOK_EQ,
+    TOK_NE,
+    TOK_LT,
+    TOK_LE,
+    TOK_GT,
+    TOK_GE,
     TOK_OPERATOR, /* an operator that the dialect does not have */
 } TokenKind;
 
@@ -64,39 +82,49 @@ typedef enum ExprKind { EXPR_LITERAL, EXPR_SENDER, EXPR_COLUMN, EXPR_COMPARE, EX
 typedef struct Expr Expr;
 struct Expr {
     ExprKind kind;
-    CompareOp op;      /* COMPARE */
+    CompareOp op; /* COMPARE */
     Literal literal;
     ColumnName column;
-    uint32_t nkids;    /* COMPARE 2, NOT 1, AND and OR any */
+    uint32_t nkids; /* COMPARE 2, NOT 1, AND and OR any */
     const Expr **kids;
 };
 
 typedef enum StatementKind { STMT_SELECT, STMT_INSERT, STMT_UPDATE, STMT_DELETE, STMT_SET, STMT_SHOW } StatementKind;
 typedef enum Projection { PROJECT_STAR, PROJECT_TABLE, PROJECT_COUNT, PROJECT_COLUMNS } Projection;
-typedef struct SelectItem { ColumnName column; Str name; } SelectItem;
-typedef struct FromItem { Str table, qualifier; bool has_on; ColumnName on[2]; } FromItem;
-typedef struct Assignment { ColumnName column; Literal value; } Assignment;
+typedef struct SelectItem {
+    ColumnName column;
+    Str name;
+} SelectItem;
+typedef struct FromItem {
+    Str table, qualifier;
+    bool has_on;
+    ColumnName on[2];
+} FromItem;
+typedef struct Assignment {
+    ColumnName column;
+    Literal value;
+} Assignment;
 
 typedef struct Statement {
     StatementKind kind;
-    Projection projection;   /* SELECT */
-    Str star_qualifier;      /* PROJECT_TABLE */
-    Str count_name;          /* PROJECT_COUNT */
+    Projection projection; /* SELECT */
+    Str star_qualifier;    /* PROJECT_TABLE */
+    Str count_name;        /* PROJECT_COUNT */
     uint32_t nitems;
     SelectItem *items;
-    uint32_t nfrom;          /* DML: one */
+    uint32_t nfrom; /* DML: one */
     FromItem *from;
-    const Expr *where;       /* NULL: all rows */
+    const Expr *where; /* NULL: all rows */
     bool has_limit;
     Literal limit;
-    uint32_t nnames;         /* INSERT: column names */
+    uint32_t nnames; /* INSERT: column names */
     Str *names;
     uint32_t nrows, nvalues; /* INSERT: nvalues literals in rows of row_widths[i] */
     uint32_t *row_widths;
     Literal *values;
-    uint32_t nassignments;   /* UPDATE */
+    uint32_t nassignments; /* UPDATE */
     Assignment *assignments;
-    Str variable;            /* SET, SHOW */
+    Str variable; /* SET, SHOW */
 } Statement;
 
 MUST_CHECK Status sql_parse(Arena *a, Str text, const Statement **ret, Error *err);
@@ -104,11 +132,14 @@ MUST_CHECK Status sql_parse(Arena *a, Str text, const Statement **ret, Error *er
 /* ---- check.c ---- */
 
 typedef enum PredKind {
-    PRED_TRUE, PRED_FALSE,
-    PRED_LITERAL,  /* column op literal */
-    PRED_COLUMNS,  /* column op column */
-    PRED_BOOLS,    /* predicate op predicate */
-    PRED_AND, PRED_OR, PRED_NOT,
+    PRED_TRUE,
+    PRED_FALSE,
+    PRED_LITERAL, /* column op literal */
+    PRED_COLUMNS, /* column op column */
+    PRED_BOOLS,   /* predicate op predicate */
+    PRED_AND,
+    PRED_OR,
+    PRED_NOT,
 } PredKind;
 /* A predicate on the rows of one table reference; two equal predicates have equal keys. */
 typedef struct Pred Pred;
@@ -121,33 +152,33 @@ struct Pred {
     const void *literal; /* native value */
     uint32_t nkids;
     const Pred **kids;
-    Bytes key;           /* canonical form; no offsets and no pointers inside */
+    Bytes key; /* canonical form; no offsets and no pointers inside */
 };
 
 typedef enum PathKind { PATH_SCAN, PATH_NOTHING, PATH_FIND, PATH_INDEX } PathKind;
 enum { PATH_EQ_MAX = 4 };
-typedef struct Path {      /* how rows are found; every row is checked against the whole predicate anyway */
+typedef struct Path { /* how rows are found; every row is checked against the whole predicate anyway */
     PathKind kind;
-    uint16_t col;            /* FIND: the unique column, key = eq[0] */
-    int32_t index;           /* INDEX */
+    uint16_t col;  /* FIND: the unique column, key = eq[0] */
+    int32_t index; /* INDEX */
     uint32_t neq;
     const void *eq[PATH_EQ_MAX];
     const void *lo, *hi;
     bool lo_exclusive, hi_inclusive;
 } Path;
 
-typedef struct PlanRef {     /* one table of FROM */
+typedef struct PlanRef { /* one table of FROM */
     const TableDef *def;
     Table *table;
     uint32_t table_id;
-    const Pred *where;       /* never NULL */
+    const Pred *where; /* never NULL */
     Path path;
 } PlanRef;
 
 typedef struct Plan {
-    uint32_t nrefs;          /* this edition: one */
+    uint32_t nrefs; /* this edition: one */
     PlanRef *refs;
-    uint32_t side;           /* the reference whose rows are returned */
+    uint32_t side; /* the reference whose rows are returned */
     bool uses_sender;
 } Plan;
 
@@ -192,13 +223,13 @@ typedef struct RowList {
     const TableDef *def;
     uint16_t ncols;
     bool fixed;
-    uint32_t width;    /* fixed: bytes a row */
+    uint32_t width; /* fixed: bytes a row */
     uint32_t nrows;
-    size_t start;      /* of the list in out */
-    size_t data;       /* of the rows in out */
-    bool same;         /* all rows so far are as long as the first */
+    size_t start; /* of the list in out */
+    size_t data;  /* of the rows in out */
+    bool same;    /* all rows so far are as long as the first */
     size_t first_len;
-    Buf offsets;       /* u64 each, only when not fixed */
+    Buf offsets; /* u64 each, only when not fixed */
 } RowList;
 void row_list_begin(RowList *l, Buf *out, const TableDef *def, uint16_t ncols);
 void row_list_add(RowList *l, const void *row);

@@ -327,7 +327,7 @@ void subs_client_add(Subs *s, ClientRef client, const Caller *caller, uint32_t n
 {
     ASSERT(client.slot < SLOTS_MAX);
     if (!s->ntables)
-        tables_refresh(s); /* the engine had no schema when we were made */
+        tables_refresh(s);                                         /* the engine had no schema when we were made */
     if (client.slot < s->nclients && s->clients[client.slot].live) /* the slot was reused: its former client is gone */
         subs_client_remove(s, s->clients[client.slot].ref);
     if (client.slot >= s->nclients) {
@@ -412,7 +412,10 @@ static Status with_sql(Error *err, Str text, Status st)
     return st;
 }
 
-typedef struct QueryList { SubQuery **items; uint32_t count, cap; } QueryList;
+typedef struct QueryList {
+    SubQuery **items;
+    uint32_t count, cap;
+} QueryList;
 
 static void list_put(Subs *s, QueryList *l, SubQuery *q)
 {
@@ -614,15 +617,21 @@ static void query_resolve_again(Subs *s, SubQuery *q, Buf *failures)
     }
     const PlanRef *ref = &p->refs[p->side];
     if (ref->def->ncols < q->ncols) {
-        subs_fail_query(s, q, arena_sprintf(&a, "the subscription was ended by a publish: table `%.*s` lost columns", STR_FMT(ref->def->name)), true, failures);
+        subs_fail_query(s, q,
+                        arena_sprintf(&a, "the subscription was ended by a publish: table `%.*s` lost columns", STR_FMT(ref->def->name)),
+                        true, failures);
         return;
     }
     query_table_remove(&s->by_key, q, true);
     query_adopt(s, q, p, query_key(&a, p, q->ncols), q->text);
     query_table_add(&s->by_key, q, true);
     if (ref->def->access == ACCESS_PRIVATE)
-        subs_fail_query(s, q, arena_sprintf(&a, "the subscription was ended by a publish: no such table: `%.*s`. If the table exists, it may be marked private.",
-                                            STR_FMT(ref->def->name)), false, failures);
+        subs_fail_query(
+            s, q,
+            arena_sprintf(&a,
+                          "the subscription was ended by a publish: no such table: `%.*s`. If the table exists, it may be marked private.",
+                          STR_FMT(ref->def->name)),
+            false, failures);
 }
 
 /* No query may be touched through its old plan: types and tables of the old definition may be gone. */

@@ -12,47 +12,56 @@
 typedef struct SubQuery SubQuery;
 typedef struct SubTable SubTable;
 
-typedef struct RowLink { const void *row; struct RowLink *next; } RowLink;
-typedef struct RowChain { RowLink *first, **last; uint32_t count; } RowChain;
+typedef struct RowLink {
+    const void *row;
+    struct RowLink *next;
+} RowLink;
+typedef struct RowChain {
+    RowLink *first, **last;
+    uint32_t count;
+} RowChain;
 
 struct SubQuery {
     /* First what a changed row touches: with 100,000 queries every cache line counts. */
     uint64_t equality_hash;
     SubQuery *equality_next;
     SubTable *table;
-    uint64_t touched_by;    /* the evaluation that met it last */
+    uint64_t touched_by;        /* the evaluation that met it last */
     RowChain deleted, inserted; /* rows found by equality, this evaluation */
-    uint64_t id;            /* order of birth: every order below follows it */
-    const Pred *equality;   /* or NULL; part of the plan */
+    uint64_t id;                /* order of birth: every order below follows it */
+    const Pred *equality;       /* or NULL; part of the plan */
     uint16_t equality_col;
-    bool equality_exact;    /* equal hashes are equal values */
-    bool equality_alone;    /* there is no other condition */
-    uint16_t ncols;         /* what its clients know */
+    bool equality_exact; /* equal hashes are equal values */
+    bool equality_alone; /* there is no other condition */
+    uint16_t ncols;      /* what its clients know */
     bool listed, text_uses_sender;
-    uint32_t nsubs, cap, ndoubles;   /* doubles: neighbours of the same client */
+    uint32_t nsubs, cap, ndoubles; /* doubles: neighbours of the same client */
     ClientRef *clients;
     uint32_t *set_ids;
 
     uint64_t key_hash;
     SubQuery *key_next;
     Bytes key;
-    Str text;               /* kept for a publish and for errors */
-    Plan *plan;             /* free(): one block with key and text */
-    uint8_t identity[32];   /* the caller it was compiled for */
+    Str text;                        /* kept for a publish and for errors */
+    Plan *plan;                      /* free(): one block with key and text */
+    uint8_t identity[32];            /* the caller it was compiled for */
     SubQuery *list_prev, *list_next; /* the table's list when there is no equality */
-    uint64_t seen_by;       /* the subscribe call that met it last */
-    Buf snapshot;           /* its encoded rows as of snapshot_of, for whoever subscribes before the table changes */
-    uint64_t snapshot_of;   /* SubTable.changed_by */
+    uint64_t seen_by;                /* the subscribe call that met it last */
+    Buf snapshot;                    /* its encoded rows as of snapshot_of, for whoever subscribes before the table changes */
+    uint64_t snapshot_of;            /* SubTable.changed_by */
 };
 
-typedef struct SubColumn { uint16_t col; uint32_t nqueries; } SubColumn; /* of a table, with equalities */
+typedef struct SubColumn {
+    uint16_t col;
+    uint32_t nqueries;
+} SubColumn; /* of a table, with equalities */
 
 struct SubTable {
     uint32_t id;
-    uint16_t ncols;         /* as of the last schema seen */
-    const TableDef *def;    /* NULL: the table is gone */
+    uint16_t ncols;      /* as of the last schema seen */
+    const TableDef *def; /* NULL: the table is gone */
     Table *table;
-    uint64_t changed_by;    /* the evaluation that changed it last */
+    uint64_t changed_by; /* the evaluation that changed it last */
     SubQuery *list_first, *list_last;
     uint32_t ncolumns;
     SubColumn *columns;
@@ -70,30 +79,33 @@ typedef struct SubClient {
     uint32_t nshapes;
     TableShape *shapes;
     uint32_t nsets, sets_cap;
-    SubSet **sets;          /* by id */
+    SubSet **sets; /* by id */
     uint64_t nqueries;
     /* delta.c: hits of the running evaluation */
     uint64_t hit_by;
     uint32_t hits, first_hit, last_hit;
 } SubClient;
 
-typedef struct QueryTable { SubQuery **buckets; size_t nbuckets, count; } QueryTable;
+typedef struct QueryTable {
+    SubQuery **buckets;
+    size_t nbuckets, count;
+} QueryTable;
 
 struct Subs {
     Engine *engine;
     uint64_t seed;
-    uint32_t nclients;      /* slots */
+    uint32_t nclients; /* slots */
     SubClient *clients;
     uint32_t ntables;
-    SubTable **tables;      /* by id */
+    SubTable **tables; /* by id */
     QueryTable by_key, by_equality;
     uint64_t next_query_id, subscribe_count, evaluate_count, evaluations;
-    Arena arena;            /* the last update */
-    Buf bytes;              /* its segments */
-    size_t snapshot_bytes;  /* kept by all queries */
+    Arena arena;               /* the last update */
+    Buf bytes;                 /* its segments */
+    size_t snapshot_bytes;     /* kept by all queries */
     uint64_t snapshots_shared; /* served from what was kept: proves sharing in tests */
-    size_t bytes_max;       /* of one update; a query beyond it fails (tests lower it) */
-    SubQuery *dead;         /* released while an update was computed */
+    size_t bytes_max;          /* of one update; a query beyond it fails (tests lower it) */
+    SubQuery *dead;            /* released while an update was computed */
     Update update;
 };
 

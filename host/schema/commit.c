@@ -13,8 +13,14 @@ Status commit_read_header(Reader *r, CommitHeader *ret, Error *err)
 {
     size_t left = r->bad ? 0 : reader_left(r);
     uint32_t magic = read_u32(r);
-    CommitHeader h = {.length = read_u32(r), .offset = read_u64(r), .call_seq = read_u64(r), .timestamp_us = read_i64(r),
-                      .schema_version = read_u32(r), .nclients = read_u16(r), .nsequences = read_u16(r), .ntables = read_u32(r)};
+    CommitHeader h = {.length = read_u32(r),
+                      .offset = read_u64(r),
+                      .call_seq = read_u64(r),
+                      .timestamp_us = read_i64(r),
+                      .schema_version = read_u32(r),
+                      .nclients = read_u16(r),
+                      .nsequences = read_u16(r),
+                      .ntables = read_u32(r)};
     if (r->bad)
         return SHORT(err, "its header");
     if (magic != COMMIT_MAGIC)
@@ -58,8 +64,8 @@ Status commit_read_table(Reader *r, CommitTable *ret, Error *err)
     if (r->bad)
         return SHORT(err, "a table's changes");
     if ((uint64_t)t.ndeletes + t.ninserts > t.payload.len)
-        return FAIL(err, S_INVALID, "commit record: table %u has %u deletes and %u inserts in %zu bytes", t.table_id, t.ndeletes, t.ninserts,
-                    t.payload.len);
+        return FAIL(err, S_INVALID, "commit record: table %u has %u deletes and %u inserts in %zu bytes", t.table_id, t.ndeletes,
+                    t.ninserts, t.payload.len);
     *ret = t;
     return S_OK;
 }

@@ -31,9 +31,19 @@ typedef struct CommitHeader {
     uint16_t nclients, nsequences;
     uint32_t ntables;
 } CommitHeader;
-typedef struct CommitClient { bool connected; uint8_t identity[32], connection_id[16]; } CommitClient;
-typedef struct CommitSequence { uint32_t table_id; uint16_t column; i128 allocated; } CommitSequence;
-typedef struct CommitTable { uint32_t table_id, ndeletes, ninserts; Bytes payload; } CommitTable;
+typedef struct CommitClient {
+    bool connected;
+    uint8_t identity[32], connection_id[16];
+} CommitClient;
+typedef struct CommitSequence {
+    uint32_t table_id;
+    uint16_t column;
+    i128 allocated;
+} CommitSequence;
+typedef struct CommitTable {
+    uint32_t table_id, ndeletes, ninserts;
+    Bytes payload;
+} CommitTable;
 
 /* Reading: header first, then exactly the announced number of each part. */
 MUST_CHECK Status commit_read_header(Reader *r, CommitHeader *ret, Error *err);
@@ -47,9 +57,9 @@ MUST_CHECK Status commit_next_row(Reader *payload, const TableDef *t, Bytes *ret
 
 /* Table ids of one schema version: ids[i] belongs to def->tables[i]. */
 typedef struct SchemaImage {
-    ModuleDef *def;          /* one reference */
-    uint32_t version;        /* schema version, from 1 */
-    const uint32_t *ids;     /* def->ntables, never 0 */
+    ModuleDef *def;      /* one reference */
+    uint32_t version;    /* schema version, from 1 */
+    const uint32_t *ids; /* def->ntables, never 0 */
 } SchemaImage;
 const TableDef *schema_image_table(const SchemaImage *s, uint32_t table_id); /* NULL: no such table */
 /* The whole record against a schema: sizes, table ids, every key and row decodes, keys are key columns. */

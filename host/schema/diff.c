@@ -169,7 +169,8 @@ static void rule_primary_key(Diff *d, const TableDef *old, const TableDef *new)
         forbid(d, AT_COLUMN "became the primary key; a table that exists cannot get one, declare a new table and copy the rows",
                STR_FMT(old->name), STR_FMT(new->cols[new->pk].name));
     else if (old->pk >= 0 && new->pk < 0)
-        forbid(d, AT_COLUMN "is no longer the primary key; this edition keeps the rows of a table under the key that it began with, keep it",
+        forbid(d,
+               AT_COLUMN "is no longer the primary key; this edition keeps the rows of a table under the key that it began with, keep it",
                STR_FMT(old->name), STR_FMT(old->cols[old->pk].name));
     else if (old->pk >= 0 && !str_eq(old->cols[old->pk].name, new->cols[new->pk].name))
         forbid(d, AT_COLUMN "is the primary key instead of `%.*s`; keep the primary key where it is", STR_FMT(old->name),
@@ -358,8 +359,8 @@ static void rule_tables_added(Diff *d)
 typedef struct FunctionView {
     Str name;
     const Type *params, *ret;
-    bool hidden;      /* from clients */
-    uint8_t flavour;  /* lifecycle; anonymous or not */
+    bool hidden;     /* from clients */
+    uint8_t flavour; /* lifecycle; anonymous or not */
 } FunctionView;
 typedef FunctionView (*FunctionAt)(const ModuleDef *def, uint32_t i);
 
@@ -414,10 +415,7 @@ static void compare_functions(Diff *d, const char *what, uint32_t nold, uint32_t
     }
 }
 
-static void rule_reducers(Diff *d)
-{
-    compare_functions(d, "reducer", d->from->nreducers, d->to->nreducers, reducer_at, CLASS_MAY_BREAK);
-}
+static void rule_reducers(Diff *d) { compare_functions(d, "reducer", d->from->nreducers, d->to->nreducers, reducer_at, CLASS_MAY_BREAK); }
 static void rule_procedures(Diff *d)
 {
     compare_functions(d, "procedure", d->from->nprocedures, d->to->nprocedures, procedure_at, CLASS_MAY_BREAK);
@@ -457,7 +455,7 @@ void plan_make(Plan *ret_plan, const ModuleDef *from, const ModuleDef *to)
         module_rules[r](&d);
     for (uint32_t i = 0; i < from->ntables; i++) {
         const TableDef *new = table_named(to, from->tables[i].name);
-        for (size_t r = 0; new && r < COUNT_OF(table_rules); r++)
+        for (size_t r = 0; new &&r < COUNT_OF(table_rules); r++)
             table_rules[r](&d, &from->tables[i], new);
     }
     if (ret_plan->forbidden.len) {
@@ -513,7 +511,8 @@ static void put_step(Buf *out, const Step *s, bool colour)
     static const char *const access[] = {"public", "private"};
     const TableDef *old = s->old_table, *new = s->new_table;
     switch (s->kind) {
-    case STEP_REMOVE_INDEX: case STEP_ADD_INDEX: {
+    case STEP_REMOVE_INDEX:
+    case STEP_ADD_INDEX: {
         const TableDef *t = s->kind == STEP_ADD_INDEX ? new : old;
         const IndexDef *ix = &t->indexes[s->first];
         put_part(out, t, ix->name, ix->ncols, ix->cols, colour);
@@ -522,7 +521,8 @@ static void put_step(Buf *out, const Step *s, bool colour)
     case STEP_REMOVE_CONSTRAINT:
         put_part(out, old, old->constraints[s->first].name, old->constraints[s->first].ncols, old->constraints[s->first].cols, colour);
         break;
-    case STEP_REMOVE_SEQUENCE: case STEP_ADD_SEQUENCE: {
+    case STEP_REMOVE_SEQUENCE:
+    case STEP_ADD_SEQUENCE: {
         const TableDef *t = s->kind == STEP_ADD_SEQUENCE ? new : old;
         put_part(out, t, t->sequences[s->first].name, 1, &t->sequences[s->first].col, colour);
         break;
@@ -539,8 +539,7 @@ static void put_step(Buf *out, const Step *s, bool colour)
         put_table_name(out, new, colour);
         buf_printf(out, " (%s -> %s)", access[old->access], access[new->access]);
         break;
-    default:
-        buf_put_str_raw(out, s->function);
+    default: buf_put_str_raw(out, s->function);
     }
 }
 
@@ -558,8 +557,8 @@ void plan_print(Buf *out, const Plan *plan, bool colour)
         const Step *s = &plan->steps[i];
         const struct StepInfo *info = &step_infos[s->kind];
         const char *start = info->colour == 'g' ? "\033[1;32m" : info->colour == 'r' ? "\033[1;31m" : "\033[1;33m";
-        buf_printf(out, "%s%s%s%s%s: ", colour ? start : "", info->verb, s->function.len ? " " : "", s->function.len ? s->function_kind : "",
-                   colour ? "\033[0m" : "");
+        buf_printf(out, "%s%s%s%s%s: ", colour ? start : "", info->verb, s->function.len ? " " : "",
+                   s->function.len ? s->function_kind : "", colour ? "\033[0m" : "");
         put_step(out, s, colour);
         if (s->class_ != CLASS_SAFE)
             buf_printf(out, "%s%s%s", colour ? "\033[33m" : "", remarks[s->class_], colour ? "\033[0m" : "");

@@ -11,10 +11,18 @@
 #include "host/schema/module_def.h"
 
 typedef enum StepKind { /* in execution order */
-    STEP_REMOVE_INDEX, STEP_REMOVE_CONSTRAINT, STEP_REMOVE_SEQUENCE,
-    STEP_ADD_COLUMNS, STEP_ADD_TABLE, STEP_ADD_INDEX, STEP_ADD_SEQUENCE, STEP_CHANGE_ACCESS,
-    STEP_ADD_REDUCER, STEP_CHANGE_REDUCER, STEP_REMOVE_REDUCER, /* no DDL; listed for people. Procedures and views too */
-    STEP_KIND_COUNT
+                        STEP_REMOVE_INDEX,
+                        STEP_REMOVE_CONSTRAINT,
+                        STEP_REMOVE_SEQUENCE,
+                        STEP_ADD_COLUMNS,
+                        STEP_ADD_TABLE,
+                        STEP_ADD_INDEX,
+                        STEP_ADD_SEQUENCE,
+                        STEP_CHANGE_ACCESS,
+                        STEP_ADD_REDUCER,
+                        STEP_CHANGE_REDUCER,
+                        STEP_REMOVE_REDUCER, /* no DDL; listed for people. Procedures and views too */
+                        STEP_KIND_COUNT
 } StepKind;
 /* SAFE: nothing to say. MAY_BREAK: applied, with a remark. BREAKS: only with the publisher's consent. */
 typedef enum StepClass { CLASS_SAFE, CLASS_MAY_BREAK, CLASS_BREAKS } StepClass;
@@ -23,10 +31,10 @@ typedef struct Step {
     StepKind kind;
     StepClass class_;
     const TableDef *old_table, *new_table; /* NULL where there is none */
-    uint32_t first, count;  /* ADD_COLUMNS: column range in new_table. *_INDEX / *_CONSTRAINT / *_SEQUENCE:
+    uint32_t first, count;                 /* ADD_COLUMNS: column range in new_table. *_INDEX / *_CONSTRAINT / *_SEQUENCE:
                              * `first` is the position in old_table's (removals) or new_table's list */
-    Str function;           /* *_REDUCER */
-    const char *function_kind; /* *_REDUCER: "reducer", "procedure", "view" */
+    Str function;                          /* *_REDUCER */
+    const char *function_kind;             /* *_REDUCER: "reducer", "procedure", "view" */
 } Step;
 
 typedef struct Plan {
@@ -34,7 +42,7 @@ typedef struct Plan {
     uint32_t nsteps;
     Step *steps;
     bool breaks_clients;
-    Buf forbidden;          /* when not empty there are no steps. Empty = allowed; else one reason a line with its remedy, all of them */
+    Buf forbidden; /* when not empty there are no steps. Empty = allowed; else one reason a line with its remedy, all of them */
 } Plan;
 
 void plan_make(Plan *ret_plan, const ModuleDef *from, const ModuleDef *to);

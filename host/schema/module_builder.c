@@ -39,7 +39,10 @@ typedef struct BuiltSchedule {
     Str function;
 } BuiltSchedule;
 
-typedef struct FunctionList { BuiltFunction *first, **end; uint32_t n; } FunctionList;
+typedef struct FunctionList {
+    BuiltFunction *first, **end;
+    uint32_t n;
+} FunctionList;
 
 struct ModuleBuilder {
     Arena arena;
@@ -136,7 +139,8 @@ uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is
         defs[i].name = own[i].name;
         fields[i] = (Field){.name = own[i].name, .type = cols[i].type};
     }
-    *t = (BuiltTable){.name = arena_str(&b->arena, name), .access = access, .is_event = is_event, .ncols = ncols, .cols = own, .defs = defs};
+    *t =
+        (BuiltTable){.name = arena_str(&b->arena, name), .access = access, .is_event = is_event, .ncols = ncols, .cols = own, .defs = defs};
     t->row = row_type(b, name, type_product(&b->arena, ncols, fields));
     t->indexes_end = &t->indexes;
     if (b->ntables == b->tables_cap) {
@@ -185,7 +189,10 @@ void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, 
 static BuiltFunction *add_function(ModuleBuilder *b, FunctionList *list, Str name, const Type *params, const Type *ret)
 {
     BuiltFunction *f = ARENA_NEW(&b->arena, BuiltFunction);
-    *f = (BuiltFunction){.name = arena_str(&b->arena, name), .params = params ? params : &type_unit, .ret = ret ? ret : &type_unit, .lifecycle = LIFECYCLE_NONE};
+    *f = (BuiltFunction){.name = arena_str(&b->arena, name),
+                         .params = params ? params : &type_unit,
+                         .ret = ret ? ret : &type_unit,
+                         .lifecycle = LIFECYCLE_NONE};
     *list->end = f;
     list->end = &f->next;
     list->n++;
@@ -426,9 +433,9 @@ static void put_section(ModuleBuilder *b, Buf *out, Section section)
 
 Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err)
 {
-    static const Section sections[] = {SECTION_TYPESPACE, SECTION_TYPES, SECTION_TABLES, SECTION_REDUCERS, SECTION_PROCEDURES,
-                                       SECTION_VIEWS, SECTION_SCHEDULES, SECTION_LIFECYCLES, SECTION_CASE_POLICY,
-                                       SECTION_EXPLICIT_NAMES};
+    static const Section sections[] = {SECTION_TYPESPACE,   SECTION_TYPES,         SECTION_TABLES,    SECTION_REDUCERS,
+                                       SECTION_PROCEDURES,  SECTION_VIEWS,         SECTION_SCHEDULES, SECTION_LIFECYCLES,
+                                       SECTION_CASE_POLICY, SECTION_EXPLICIT_NAMES};
     Status status = S_OK;
     if (b->flaw.len) {
         status = FAIL(err, S_INVALID, "%.*s", STR_FMT(b->flaw));

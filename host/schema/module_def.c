@@ -97,7 +97,10 @@ static bool columns_ok(Reading *rd, const TableDef *t, const char *what, ColList
 }
 
 static int col_order(const void *x, const void *y) { return *(const uint16_t *)x - *(const uint16_t *)y; }
-static int constraint_order(const void *x, const void *y) { return str_cmp(((const ConstraintDef *)x)->name, ((const ConstraintDef *)y)->name); }
+static int constraint_order(const void *x, const void *y)
+{
+    return str_cmp(((const ConstraintDef *)x)->name, ((const ConstraintDef *)y)->name);
+}
 static int index_order(const void *x, const void *y) { return str_cmp(((const IndexDef *)x)->name, ((const IndexDef *)y)->name); }
 static int sequence_order(const void *x, const void *y) { return str_cmp(((const SequenceDef *)x)->name, ((const SequenceDef *)y)->name); }
 static void sort(void *items, size_t n, size_t size, int (*order)(const void *, const void *))
@@ -157,8 +160,7 @@ static void read_indexes(Reading *rd, TableDef *t, const RawTable *raw)
         IndexDef *ix = &out[t->nindexes++];
         const RawName *given = explicit_name(rd, NAME_INDEX, in->source_name);
         *ix = (IndexDef){.accessor = in->accessor, .algorithm = in->algorithm, .ncols = (uint16_t)in->cols.n, .cols = in->cols.cols};
-        ix->name = given ? given->canonical
-                         : generated_name(rd->a, t->name, t->cols, ix->ncols, ix->cols, suffixes[in->algorithm]);
+        ix->name = given ? given->canonical : generated_name(rd->a, t->name, t->cols, ix->ncols, ix->cols, suffixes[in->algorithm]);
         ix->unique = is_unique(t, ix);
     }
     sort(out, t->nindexes, sizeof *out, index_order);
@@ -188,8 +190,8 @@ static void read_sequences(Reading *rd, TableDef *t, const RawTable *raw)
     for (uint32_t i = 0; i < raw->nsequences; i++) {
         const RawSequence *in = &raw->sequences[i];
         if (in->col >= t->ncols) {
-            problem(&rd->problems, "table `%.*s`: auto-increment names column %u, but the table has %u columns", STR_FMT(t->name),
-                    in->col, t->ncols);
+            problem(&rd->problems, "table `%.*s`: auto-increment names column %u, but the table has %u columns", STR_FMT(t->name), in->col,
+                    t->ncols);
             continue;
         }
         SequenceDef *s = &out[t->nsequences++];
@@ -211,7 +213,8 @@ static void read_primary_key(Reading *rd, TableDef *t, const RawTable *raw)
 {
     t->pk = -1;
     if (raw->pk.n > 1)
-        problem(&rd->problems, "table `%.*s`: the primary key has %u columns; name one, and declare a multi-column unique index for the others",
+        problem(&rd->problems,
+                "table `%.*s`: the primary key has %u columns; name one, and declare a multi-column unique index for the others",
                 STR_FMT(t->name), raw->pk.n);
     else if (raw->pk.n == 1 && raw->pk.cols[0] >= t->ncols)
         problem(&rd->problems, "table `%.*s`: the primary key names column %u, but the table has %u columns", STR_FMT(t->name),
@@ -343,7 +346,8 @@ static void read_views(Reading *rd)
         const Type *ret = read_type(rd, f->ok, arena_sprintf(rd->a, "%s, return value", label));
         if (ret && !is_view_return(ret))
             problem(&rd->problems, "%s: must return Option or Array of a named row type", label);
-        out[i] = (ViewDef){name, f->view_index, f->is_public, f->is_anonymous, function_params(rd, f->params, label), ret ? ret : &type_unit};
+        out[i] =
+            (ViewDef){name, f->view_index, f->is_public, f->is_anonymous, function_params(rd, f->params, label), ret ? ret : &type_unit};
         if (out[i].params->nfields)
             problem(&rd->problems, "%s: a view takes no parameters; read them from a table", label);
     }
@@ -386,10 +390,7 @@ Status module_def_from_bsatn_full(ModuleDef **ret_def, Bytes bsatn, Buf *ret_pro
     return S_INVALID;
 }
 
-Status module_def_from_bsatn(ModuleDef **ret_def, Bytes bsatn, Error *err)
-{
-    return module_def_from_bsatn_full(ret_def, bsatn, NULL, err);
-}
+Status module_def_from_bsatn(ModuleDef **ret_def, Bytes bsatn, Error *err) { return module_def_from_bsatn_full(ret_def, bsatn, NULL, err); }
 
 /* ---- looking up ------------------------------------------------------------------------------- */
 

@@ -15,36 +15,36 @@ __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
 
 typedef enum IndexAlgorithm { INDEX_BTREE, INDEX_HASH, INDEX_DIRECT } IndexAlgorithm;
-typedef enum Access { ACCESS_PUBLIC, ACCESS_PRIVATE } Access;       /* numbers as on the wire */
+typedef enum Access { ACCESS_PUBLIC, ACCESS_PRIVATE } Access; /* numbers as on the wire */
 typedef enum Lifecycle { LIFECYCLE_INIT, LIFECYCLE_CONNECT, LIFECYCLE_DISCONNECT, LIFECYCLE_NONE } Lifecycle;
 
 typedef struct ColumnDef {
-    Str name;             /* canonical */
+    Str name; /* canonical */
     const Type *type;
-    uint32_t offset;      /* in the row struct */
+    uint32_t offset; /* in the row struct */
     bool has_default;
     Bytes default_bsatn;
 } ColumnDef;
 
 typedef struct IndexDef {
-    Str name;             /* canonical: TABLE_COLS_idx_btree */
-    Str accessor;         /* may be empty */
+    Str name;     /* canonical: TABLE_COLS_idx_btree */
+    Str accessor; /* may be empty */
     IndexAlgorithm algorithm;
-    bool unique;          /* a unique constraint covers exactly these columns */
+    bool unique; /* a unique constraint covers exactly these columns */
     uint16_t ncols;
     const uint16_t *cols; /* in index order */
 } IndexDef;
 
 typedef struct ConstraintDef { /* unique */
-    Str name;             /* TABLE_COLS_key */
+    Str name;                  /* TABLE_COLS_key */
     uint16_t ncols;
     const uint16_t *cols; /* ascending */
 } ConstraintDef;
 
 typedef struct SequenceDef {
-    Str name;             /* TABLE_COL_seq */
+    Str name; /* TABLE_COL_seq */
     uint16_t col;
-    i128 start, min, max, increment; /* resolved: defaults filled in (1, 1, the type's maximum, 1) */
+    i128 start, min, max, increment;        /* resolved: defaults filled in (1, 1, the type's maximum, 1) */
     bool start_given, min_given, max_given; /* by the module: for the schema's JSON only */
 } SequenceDef;
 
@@ -55,12 +55,12 @@ typedef struct ScheduleDef {
 } ScheduleDef;
 
 typedef struct TableDef {
-    Str name;             /* canonical */
-    Str source_name;      /* accessor name; also accepted by SQL */
-    const Type *row;      /* product */
+    Str name;        /* canonical */
+    Str source_name; /* accessor name; also accepted by SQL */
+    const Type *row; /* product */
     uint16_t ncols;
     const ColumnDef *cols;
-    int32_t pk;           /* column, or -1: the table is keyless and PostgreSQL gets a hidden row number */
+    int32_t pk; /* column, or -1: the table is keyless and PostgreSQL gets a hidden row number */
     Access access;
     bool is_event;
     uint16_t nindexes, nconstraints, nsequences;
@@ -72,25 +72,44 @@ typedef struct TableDef {
 
 typedef struct ReducerDef {
     Str name;
-    const Type *params;   /* product */
-    bool is_private;      /* callable by the owner and the host only */
+    const Type *params; /* product */
+    bool is_private;    /* callable by the owner and the host only */
     Lifecycle lifecycle;
 } ReducerDef;
-typedef struct ProcedureDef { Str name; const Type *params; const Type *ret; bool is_private; } ProcedureDef;
-typedef struct ViewDef { Str name; uint32_t index; bool is_public, is_anonymous; const Type *params; const Type *ret; } ViewDef;
+typedef struct ProcedureDef {
+    Str name;
+    const Type *params;
+    const Type *ret;
+    bool is_private;
+} ProcedureDef;
+typedef struct ViewDef {
+    Str name;
+    uint32_t index;
+    bool is_public, is_anonymous;
+    const Type *params;
+    const Type *ret;
+} ViewDef;
 
 typedef struct ModuleDef {
     Arena arena;
     _Atomic uint32_t refs;
-    Bytes bsatn;              /* the V10 bytes that it was read from; empty for the empty definition */
-    uint32_t ntypes;          /* the typespace */
+    Bytes bsatn;     /* the V10 bytes that it was read from; empty for the empty definition */
+    uint32_t ntypes; /* the typespace */
     const Type *const *types;
-    uint32_t ntype_names;     /* declared type names, sorted by name */
-    const struct TypeName { Str name; uint32_t ref; bool custom_ordering; } *type_names;
-    uint32_t ntables;     const TableDef *tables;         /* sorted by name */
-    uint32_t nreducers;   const ReducerDef *reducers;     /* module order: the position is the reducer id */
-    uint32_t nprocedures; const ProcedureDef *procedures;
-    uint32_t nviews;      const ViewDef *views;
+    uint32_t ntype_names; /* declared type names, sorted by name */
+    const struct TypeName {
+        Str name;
+        uint32_t ref;
+        bool custom_ordering;
+    } * type_names;
+    uint32_t ntables;
+    const TableDef *tables; /* sorted by name */
+    uint32_t nreducers;
+    const ReducerDef *reducers; /* module order: the position is the reducer id */
+    uint32_t nprocedures;
+    const ProcedureDef *procedures;
+    uint32_t nviews;
+    const ViewDef *views;
 } ModuleDef;
 
 /* Limits of a definition read from outside. */
@@ -110,7 +129,7 @@ void module_def_unref(ModuleDef *def); /* NULL is fine */
 
 /* By canonical or source name; NULL when there is none. */
 const TableDef *module_def_table(const ModuleDef *def, Str name);
-int32_t table_def_column(const TableDef *t, Str name);            /* -1 when there is none */
+int32_t table_def_column(const TableDef *t, Str name); /* -1 when there is none */
 const ReducerDef *module_def_reducer(const ModuleDef *def, Str name);
 int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which); /* reducer id or -1 */
 

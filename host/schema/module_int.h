@@ -10,9 +10,22 @@
 /* RawModuleDef tags and V10 section tags (schema-and-migration.md 1.1, 1.2). */
 enum { MODULE_V10 = 2 };
 typedef enum Section {
-    SECTION_TYPESPACE, SECTION_TYPES, SECTION_TABLES, SECTION_REDUCERS, SECTION_PROCEDURES, SECTION_VIEWS,
-    SECTION_SCHEDULES, SECTION_LIFECYCLES, SECTION_RLS, SECTION_CASE_POLICY, SECTION_EXPLICIT_NAMES,
-    SECTION_HTTP_HANDLERS, SECTION_HTTP_ROUTES, SECTION_VIEW_KEYS, SECTION_SUBMODULES, SECTION_COUNT
+    SECTION_TYPESPACE,
+    SECTION_TYPES,
+    SECTION_TABLES,
+    SECTION_REDUCERS,
+    SECTION_PROCEDURES,
+    SECTION_VIEWS,
+    SECTION_SCHEDULES,
+    SECTION_LIFECYCLES,
+    SECTION_RLS,
+    SECTION_CASE_POLICY,
+    SECTION_EXPLICIT_NAMES,
+    SECTION_HTTP_HANDLERS,
+    SECTION_HTTP_ROUTES,
+    SECTION_VIEW_KEYS,
+    SECTION_SUBMODULES,
+    SECTION_COUNT
 } Section;
 enum { AT_REF, AT_SUM, AT_PRODUCT, AT_ARRAY, AT_STRING, AT_F64 = 19 }; /* AlgebraicType tags */
 
@@ -23,16 +36,31 @@ enum { DEF_TYPES_MAX = 1 << 16, DEF_NAME_BYTES_MAX = 255, DEF_LIST_MAX = 4096, D
 enum { DEF_RELATIONS_MAX = 5000, DEF_PG_ROW_BYTES_MAX = 8000 };
 
 /* All Bytes and Str point into the definition's copy of the input. */
-typedef struct ColList { uint32_t n; const uint16_t *cols; } ColList;
-typedef struct RawTypeName { Str name; bool scoped; uint32_t ref; bool custom_ordering; } RawTypeName;
-typedef struct RawIndex { Str source_name, accessor; IndexAlgorithm algorithm; ColList cols; } RawIndex;
+typedef struct ColList {
+    uint32_t n;
+    const uint16_t *cols;
+} ColList;
+typedef struct RawTypeName {
+    Str name;
+    bool scoped;
+    uint32_t ref;
+    bool custom_ordering;
+} RawTypeName;
+typedef struct RawIndex {
+    Str source_name, accessor;
+    IndexAlgorithm algorithm;
+    ColList cols;
+} RawIndex;
 typedef struct RawSequence {
     Str source_name;
     uint16_t col;
     bool has_start, has_min, has_max;
     i128 start, min, max, increment;
 } RawSequence;
-typedef struct RawDefault { uint16_t col; Bytes value; } RawDefault;
+typedef struct RawDefault {
+    uint16_t col;
+    Bytes value;
+} RawDefault;
 typedef struct RawTable {
     Str source_name;
     uint32_t type_ref;
@@ -48,16 +76,25 @@ typedef struct RawTable {
 /* A reducer, procedure or view. Types are kept as their bytes until the typespace is known. */
 typedef struct RawFunction {
     Str source_name;
-    Bytes params;        /* ProductType: u32 count, elements */
-    Bytes ok, err;       /* return type; reducers only: error type */
-    bool is_private;     /* reducers and procedures */
+    Bytes params;    /* ProductType: u32 count, elements */
+    Bytes ok, err;   /* return type; reducers only: error type */
+    bool is_private; /* reducers and procedures */
     bool is_public, is_anonymous;
     uint32_t view_index;
 } RawFunction;
-typedef struct RawSchedule { Str table, function; uint16_t at_col; } RawSchedule;
-typedef struct RawLifecycle { Lifecycle which; Str function; } RawLifecycle;
+typedef struct RawSchedule {
+    Str table, function;
+    uint16_t at_col;
+} RawSchedule;
+typedef struct RawLifecycle {
+    Lifecycle which;
+    Str function;
+} RawLifecycle;
 typedef enum NameKind { NAME_TABLE, NAME_FUNCTION, NAME_INDEX } NameKind;
-typedef struct RawName { NameKind kind; Str source, canonical; } RawName;
+typedef struct RawName {
+    NameKind kind;
+    Str source, canonical;
+} RawName;
 
 typedef struct RawModule {
     bool seen[SECTION_COUNT];
@@ -97,16 +134,25 @@ Str name_convert(Arena *a, Str name, NameCase to);
 const char *name_flaw(Str name);
 
 /* One use of a name in a name space; two uses by different owners are a problem. */
-typedef struct NameUse { Str name; const char *what; Str owner; } NameUse;
+typedef struct NameUse {
+    Str name;
+    const char *what;
+    Str owner;
+} NameUse;
 void names_unique(Problems *p, uint32_t n, NameUse *uses, const char *remedy);
 
 /* ---- reading, second stage -------------------------------------------------------------------- */
 
-typedef struct Slot { Type *type; Str name; Str table; uint8_t state; } Slot;
+typedef struct Slot {
+    Type *type;
+    Str name;
+    Str table;
+    uint8_t state;
+} Slot;
 enum { SLOT_NEW, SLOT_OPEN, SLOT_DONE, SLOT_BAD };
 typedef struct Reading {
     ModuleDef *def;
-    Arena *a;            /* of def */
+    Arena *a; /* of def */
     const RawModule *raw;
     Problems problems;
     Slot *slots;

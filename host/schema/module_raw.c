@@ -24,8 +24,8 @@ static Status raw_count(Raw *x, size_t least, uint32_t max, uint32_t *ret)
     if (x->r.bad || n > reader_left(&x->r) / least)
         return TRUNCATED(x);
     if (n > max)
-        return FAIL(x->err, S_TOO_LARGE, "cannot decode module description: %s: a list has %u entries, at most %u are allowed",
-                    x->part, n, max);
+        return FAIL(x->err, S_TOO_LARGE, "cannot decode module description: %s: a list has %u entries, at most %u are allowed", x->part, n,
+                    max);
     *ret = n;
     return S_OK;
 }
@@ -38,8 +38,8 @@ static Status raw_str(Raw *x, Str *ret)
     if (!utf8_valid(s))
         return raw_fail(x, "a name is not valid UTF-8");
     if (s.len > DEF_NAME_BYTES_MAX)
-        return FAIL(x->err, S_TOO_LARGE, "cannot decode module description: %s: a name has %zu bytes, at most %d are allowed",
-                    x->part, s.len, DEF_NAME_BYTES_MAX);
+        return FAIL(x->err, S_TOO_LARGE, "cannot decode module description: %s: a name has %zu bytes, at most %d are allowed", x->part,
+                    s.len, DEF_NAME_BYTES_MAX);
     *ret = s;
     return S_OK;
 }
@@ -134,7 +134,8 @@ static Status skip_type(Raw *x, int depth)
     TRY(raw_tag(x, AT_F64 + 1, &tag));
     switch (tag) {
     case AT_REF: return raw_u32(x, &ref);
-    case AT_SUM: case AT_PRODUCT: return skip_elements(x, depth + 1);
+    case AT_SUM:
+    case AT_PRODUCT: return skip_elements(x, depth + 1);
     case AT_ARRAY: return skip_type(x, depth + 1);
     default: return S_OK;
     }
@@ -159,15 +160,15 @@ static Status raw_product(Raw *x, Bytes *ret)
 /* ---- records ---------------------------------------------------------------------------------- */
 
 /* Reads "array of RECORD" with READ_ONE into freshly allocated memory. */
-#define RAW_LIST(x, T, least, max, read_one, ret_n, ret_items)     \
-    do {                                                           \
-        uint32_t n_;                                               \
-        TRY(raw_count((x), (least), (max), &n_));                  \
-        T *items_ = ARENA_ARRAY((x)->a, T, n_);                    \
-        for (uint32_t i_ = 0; i_ < n_; i_++)                       \
-            TRY(read_one((x), &items_[i_]));                       \
-        *(ret_n) = n_;                                             \
-        *(ret_items) = items_;                                     \
+#define RAW_LIST(x, T, least, max, read_one, ret_n, ret_items)                                                                             \
+    do {                                                                                                                                   \
+        uint32_t n_;                                                                                                                       \
+        TRY(raw_count((x), (least), (max), &n_));                                                                                          \
+        T *items_ = ARENA_ARRAY((x)->a, T, n_);                                                                                            \
+        for (uint32_t i_ = 0; i_ < n_; i_++)                                                                                               \
+            TRY(read_one((x), &items_[i_]));                                                                                               \
+        *(ret_n) = n_;                                                                                                                     \
+        *(ret_items) = items_;                                                                                                             \
     } while (0)
 
 static Status raw_type_name(Raw *x, RawTypeName *ret)
@@ -305,9 +306,14 @@ static Status raw_explicit_name(Raw *x, RawName *ret)
 
 /* ---- sections --------------------------------------------------------------------------------- */
 
-static const char *const section_names[SECTION_COUNT] = {
-    "Typespace", "Types", "Tables", "Reducers", "Procedures", "Views", "Schedules", "LifeCycleReducers", "RowLevelSecurity",
-    "CaseConversionPolicy", "ExplicitNames", "HttpHandlers", "HttpRoutes", "ViewPrimaryKeys", "Submodules"};
+static const char *const section_names[SECTION_COUNT] = {"Typespace",        "Types",
+                                                         "Tables",           "Reducers",
+                                                         "Procedures",       "Views",
+                                                         "Schedules",        "LifeCycleReducers",
+                                                         "RowLevelSecurity", "CaseConversionPolicy",
+                                                         "ExplicitNames",    "HttpHandlers",
+                                                         "HttpRoutes",       "ViewPrimaryKeys",
+                                                         "Submodules"};
 
 static Status raw_section(Raw *x, Section section, RawModule *m)
 {
@@ -318,14 +324,10 @@ static Status raw_section(Raw *x, Section section, RawModule *m)
     case SECTION_TYPES: RAW_LIST(x, RawTypeName, 13, DEF_TYPES_MAX, raw_type_name, &m->nnames, &m->names); return S_OK;
     case SECTION_TABLES: RAW_LIST(x, RawTable, 31, DEF_TABLES_MAX, raw_table, &m->ntables, &m->tables); return S_OK;
     case SECTION_REDUCERS: RAW_LIST(x, RawFunction, 11, DEF_FUNCTIONS_MAX, raw_reducer, &m->nreducers, &m->reducers); return S_OK;
-    case SECTION_PROCEDURES:
-        RAW_LIST(x, RawFunction, 10, DEF_FUNCTIONS_MAX, raw_procedure, &m->nprocedures, &m->procedures);
-        return S_OK;
+    case SECTION_PROCEDURES: RAW_LIST(x, RawFunction, 10, DEF_FUNCTIONS_MAX, raw_procedure, &m->nprocedures, &m->procedures); return S_OK;
     case SECTION_VIEWS: RAW_LIST(x, RawFunction, 15, DEF_FUNCTIONS_MAX, raw_view, &m->nviews, &m->views); return S_OK;
     case SECTION_SCHEDULES: RAW_LIST(x, RawSchedule, 11, DEF_TABLES_MAX, raw_schedule, &m->nschedules, &m->schedules); return S_OK;
-    case SECTION_LIFECYCLES:
-        RAW_LIST(x, RawLifecycle, 5, DEF_FUNCTIONS_MAX, raw_lifecycle, &m->nlifecycles, &m->lifecycles);
-        return S_OK;
+    case SECTION_LIFECYCLES: RAW_LIST(x, RawLifecycle, 5, DEF_FUNCTIONS_MAX, raw_lifecycle, &m->nlifecycles, &m->lifecycles); return S_OK;
     case SECTION_CASE_POLICY:
         TRY(raw_tag(x, 2, &tag));
         m->snake_case = tag == 1;
@@ -365,6 +367,7 @@ Status module_raw_read(RawModule *ret, Bytes bsatn, Arena *a, Error *err)
     for (uint32_t i = 0; i < ret->ntables; i++)
         parts += ret->tables[i].nindexes + ret->tables[i].nconstraints;
     if (parts > 4 * DEF_RELATIONS_MAX)
-        return FAIL(err, S_TOO_LARGE, "module definition has %zu indexes and constraints, at most %d are allowed", parts, 4 * DEF_RELATIONS_MAX);
+        return FAIL(err, S_TOO_LARGE, "module definition has %zu indexes and constraints, at most %d are allowed", parts,
+                    4 * DEF_RELATIONS_MAX);
     return reader_left(&x.r) ? raw_fail(&x, "more bytes follow") : S_OK;
 }

@@ -66,8 +66,7 @@ static void key_column(Reading *rd, const TableDef *t, uint16_t col, const char 
         return;
     OWN(buf) Buf name = buf_with_max(200);
     type_name(&name, t->cols[col].type);
-    problem(&rd->problems,
-            AT_COLUMN "%.*s cannot be %s; use an integer, bool, string, bytes, identity, uuid, timestamp or plain enum",
+    problem(&rd->problems, AT_COLUMN "%.*s cannot be %s; use an integer, bool, string, bytes, identity, uuid, timestamp or plain enum",
             COLUMN_ARGS(t, col), STR_FMT(buf_str(&name)), use);
 }
 
@@ -91,7 +90,8 @@ static void rule_direct_indexes(Reading *rd, const TableDef *t, const RawTable *
             continue;
         TypeKind k = t->cols[ix->cols[0]].type->kind;
         if (k != TYPE_U8 && k != TYPE_U16 && k != TYPE_U32 && k != TYPE_U64 && k != TYPE_ENUM)
-            problem(&rd->problems, AT_COLUMN "a direct index needs u8, u16, u32, u64 or a plain enum; use a btree index", COLUMN_ARGS(t, ix->cols[0]));
+            problem(&rd->problems, AT_COLUMN "a direct index needs u8, u16, u32, u64 or a plain enum; use a btree index",
+                    COLUMN_ARGS(t, ix->cols[0]));
         if (!ix->unique)
             problem(&rd->problems, AT_COLUMN "a direct index needs a unique column; use a btree index", COLUMN_ARGS(t, ix->cols[0]));
     }
@@ -104,7 +104,8 @@ static i128 narrow_min(TypeKind k)
     case TYPE_I16: return INT16_MIN;
     case TYPE_I32: return INT32_MIN;
     case TYPE_I64: return INT64_MIN;
-    case TYPE_I128: case TYPE_I256: return (i128)((u128)1 << 127);
+    case TYPE_I128:
+    case TYPE_I256: return (i128)((u128)1 << 127);
     default: return 0;
     }
 }
@@ -112,7 +113,10 @@ static i128 narrow_min(TypeKind k)
 static i128 narrow_max(TypeKind k)
 {
     switch (k) {
-    case TYPE_I8: case TYPE_I16: case TYPE_I32: case TYPE_I64: return -(narrow_min(k) + 1);
+    case TYPE_I8:
+    case TYPE_I16:
+    case TYPE_I32:
+    case TYPE_I64: return -(narrow_min(k) + 1);
     case TYPE_U8: return UINT8_MAX;
     case TYPE_U16: return UINT16_MAX;
     case TYPE_U32: return UINT32_MAX;
@@ -179,7 +183,8 @@ static void rule_defaults(Reading *rd, const TableDef *t, const RawTable *raw)
             problem(&rd->problems, AT_COLUMN "%zu bytes follow its default value", COLUMN_ARGS(t, col), reader_left(&r));
         const char *clash = default_clash(t, col);
         if (clash)
-            problem(&rd->problems, AT_COLUMN "a default makes no sense on a column that is %s; remove one of the two", COLUMN_ARGS(t, col), clash);
+            problem(&rd->problems, AT_COLUMN "a default makes no sense on a column that is %s; remove one of the two", COLUMN_ARGS(t, col),
+                    clash);
     }
 }
 
@@ -189,10 +194,19 @@ static uint32_t pg_column_bytes(const Type *t)
 {
     switch (t->kind) {
     case TYPE_BOOL: return 1;
-    case TYPE_I8: case TYPE_U8: case TYPE_I16: return 2;
-    case TYPE_I32: case TYPE_U16: case TYPE_F32: return 4;
-    case TYPE_I64: case TYPE_U32: case TYPE_F64: case TYPE_TIMESTAMP: case TYPE_DURATION: return 8;
-    case TYPE_UUID: case TYPE_U64: return 16;
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16: return 2;
+    case TYPE_I32:
+    case TYPE_U16:
+    case TYPE_F32: return 4;
+    case TYPE_I64:
+    case TYPE_U32:
+    case TYPE_F64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: return 8;
+    case TYPE_UUID:
+    case TYPE_U64: return 16;
     default: return 18;
     }
 }
@@ -204,8 +218,8 @@ static void rule_row_fits_a_page(Reading *rd, const TableDef *t, const RawTable 
     for (uint16_t i = 0; i < t->ncols; i++)
         bytes += pg_column_bytes(t->cols[i].type);
     if (bytes > DEF_PG_ROW_BYTES_MAX)
-        problem(&rd->problems, AT_TABLE "a row of %u columns can need %u bytes, PostgreSQL holds %d; put columns into a struct", TABLE_ARGS(t),
-                t->ncols, bytes, DEF_PG_ROW_BYTES_MAX);
+        problem(&rd->problems, AT_TABLE "a row of %u columns can need %u bytes, PostgreSQL holds %d; put columns into a struct",
+                TABLE_ARGS(t), t->ncols, bytes, DEF_PG_ROW_BYTES_MAX);
 }
 
 static void (*const table_rules[])(Reading *, const TableDef *, const RawTable *) = {
@@ -350,7 +364,8 @@ static void rule_schedules(Reading *rd)
         if (!schedule_columns_ok(rd, t, in))
             continue;
         if (!params) {
-            problem(&rd->problems, AT_TABLE "there is no reducer or procedure `%.*s` to schedule; declare it", TABLE_ARGS(t), STR_FMT(in->function));
+            problem(&rd->problems, AT_TABLE "there is no reducer or procedure `%.*s` to schedule; declare it", TABLE_ARGS(t),
+                    STR_FMT(in->function));
             continue;
         }
         if (params->nfields != 1 || params->fields[0].type->ref != t->row->ref)
@@ -361,7 +376,10 @@ static void rule_schedules(Reading *rd)
         if (procedure)
             procedure->is_private = true;
         ScheduleDef *s = ARENA_NEW(rd->a, ScheduleDef);
-        *s = (ScheduleDef){generated_name(rd->a, t->name, NULL, 0, NULL, "_sched"), in->at_col, reducer ? reducer->name : procedure ? procedure->name : in->function};
+        *s = (ScheduleDef){generated_name(rd->a, t->name, NULL, 0, NULL, "_sched"), in->at_col,
+                           reducer     ? reducer->name
+                           : procedure ? procedure->name
+                                       : in->function};
         t->schedule = s;
     }
 }
@@ -381,13 +399,14 @@ static void rule_relation_count(Reading *rd)
     for (uint32_t i = 0; i < rd->def->ntables; i++)
         n += 3u + rd->def->tables[i].nindexes + (rd->def->tables[i].pk < 0);
     if (n > DEF_RELATIONS_MAX)
-        problem(&rd->problems, "the module needs %u relations in PostgreSQL, one transaction can create %d; declare fewer tables or indexes", n,
+        problem(&rd->problems,
+                "the module needs %u relations in PostgreSQL, one transaction can create %d; declare fewer tables or indexes", n,
                 DEF_RELATIONS_MAX);
 }
 
 static void (*const module_rules[])(Reading *) = {
-    rule_lifecycles, rule_schedules, rule_explicit_names, rule_function_names, rule_relation_count,
-    rule_relation_names, /* after the schedules, which are names too */
+    rule_lifecycles,     rule_schedules,      rule_explicit_names,
+    rule_function_names, rule_relation_count, rule_relation_names, /* after the schedules, which are names too */
 };
 
 void rules_module(Reading *rd)

@@ -44,8 +44,9 @@ static bool use_ok(Reading *rd, const Type *t, const Where *w)
     bool composite = (t->kind == TYPE_PRODUCT && t->nfields) || t->kind == TYPE_SUM || t->kind == TYPE_ENUM;
     if (!composite || (t->ref >= 0 && t->name.len))
         return true;
-    problem_at(rd, w, t->ref >= 0 ? "its struct, sum or enum has no name; declare it under Types"
-                                  : "a struct, sum or enum without a name cannot be used here; declare it as a named type");
+    problem_at(rd, w,
+               t->ref >= 0 ? "its struct, sum or enum has no name; declare it under Types"
+                           : "a struct, sum or enum without a name cannot be used here; declare it as a named type");
     return false;
 }
 
@@ -72,7 +73,9 @@ static const Type *read_slot(Reading *rd, uint32_t ref, int depth, const Where *
         problem_at(rd, w, arena_sprintf(rd->a, "a type is nested more than %d levels deep", TYPE_DEPTH_MAX));
         return NULL; /* the slot stays new: it may be fine by itself */
     }
-    Where top = {.what = s->table.len ? "table" : s->name.len ? "type" : arena_sprintf(rd->a, "typespace slot %u", ref),
+    Where top = {.what = s->table.len  ? "table"
+                         : s->name.len ? "type"
+                                       : arena_sprintf(rd->a, "typespace slot %u", ref),
                  .name = s->table.len ? s->table : s->name};
     s->state = SLOT_OPEN;
     Reader r = reader_of(rd->raw->types[ref]);

@@ -105,9 +105,9 @@ static void put_sum(Buf *out, uint32_t n, const Field *fields)
 }
 
 static const char *const scalar_names[] = {
-    [TYPE_BOOL] = "Bool", [TYPE_I8] = "I8",     [TYPE_U8] = "U8",     [TYPE_I16] = "I16",   [TYPE_U16] = "U16",  [TYPE_I32] = "I32",
-    [TYPE_U32] = "U32",   [TYPE_I64] = "I64",   [TYPE_U64] = "U64",   [TYPE_I128] = "I128", [TYPE_U128] = "U128",
-    [TYPE_I256] = "I256", [TYPE_U256] = "U256", [TYPE_F32] = "F32",   [TYPE_F64] = "F64",   [TYPE_STRING] = "String"};
+    [TYPE_BOOL] = "Bool", [TYPE_I8] = "I8",   [TYPE_U8] = "U8",   [TYPE_I16] = "I16",      [TYPE_U16] = "U16",   [TYPE_I32] = "I32",
+    [TYPE_U32] = "U32",   [TYPE_I64] = "I64", [TYPE_U64] = "U64", [TYPE_I128] = "I128",    [TYPE_U128] = "U128", [TYPE_I256] = "I256",
+    [TYPE_U256] = "U256", [TYPE_F32] = "F32", [TYPE_F64] = "F64", [TYPE_STRING] = "String"};
 
 static void put_type(Buf *out, const Type *t, bool top)
 {
@@ -124,8 +124,9 @@ static void put_type(Buf *out, const Type *t, bool top)
     } else if (t->kind == TYPE_OPTION) {
         put_sum(out, 2, (Field[]){{.name = STR("some"), .type = t->elem}, {.name = STR("none"), .type = &type_unit}});
     } else if (t->kind == TYPE_SCHEDULE_AT) {
-        put_sum(out, 2, (Field[]){{.name = STR("Interval"), .type = type_scalar(TYPE_DURATION)},
-                                  {.name = STR("Time"), .type = type_scalar(TYPE_TIMESTAMP)}});
+        put_sum(out, 2,
+                (Field[]){{.name = STR("Interval"), .type = type_scalar(TYPE_DURATION)},
+                          {.name = STR("Time"), .type = type_scalar(TYPE_TIMESTAMP)}});
     } else if (t->kind == TYPE_PRODUCT) {
         put_product(out, t->nfields, t->fields);
     } else if (t->kind == TYPE_SUM || t->kind == TYPE_ENUM || t->kind == TYPE_RESULT) {

@@ -9,17 +9,32 @@
 
 #define PLAIN(k, n, al) [k] = {.kind = k, .size = n, .align = al, .bsatn_size = n, .ref = -1, .flat = true, .depth = 1, .nodes = 1}
 #define TEXT(k) [k] = {.kind = k, .size = 16, .align = 8, .bsatn_size = -1, .has_pointers = true, .ref = -1, .depth = 1, .nodes = 1}
-#define ODD(k, n, al, enc, pay) \
+#define ODD(k, n, al, enc, pay)                                                                                                            \
     [k] = {.kind = k, .size = n, .align = al, .bsatn_size = enc, .ref = -1, .payload_offset = pay, .depth = 1, .nodes = 1}
 
 static const Type scalars[] = {
     ODD(TYPE_BOOL, 1, 1, 1, 0), /* not flat: only two of 256 patterns are valid */
-    PLAIN(TYPE_I8, 1, 1), PLAIN(TYPE_U8, 1, 1), PLAIN(TYPE_I16, 2, 2), PLAIN(TYPE_U16, 2, 2),
-    PLAIN(TYPE_I32, 4, 4), PLAIN(TYPE_U32, 4, 4), PLAIN(TYPE_I64, 8, 8), PLAIN(TYPE_U64, 8, 8),
-    PLAIN(TYPE_I128, 16, 16), PLAIN(TYPE_U128, 16, 16), PLAIN(TYPE_I256, 32, 8), PLAIN(TYPE_U256, 32, 8),
-    PLAIN(TYPE_F32, 4, 4), PLAIN(TYPE_F64, 8, 8), TEXT(TYPE_STRING), TEXT(TYPE_BYTES),
-    PLAIN(TYPE_IDENTITY, 32, 1), PLAIN(TYPE_CONNECTION_ID, 16, 1), PLAIN(TYPE_TIMESTAMP, 8, 8), PLAIN(TYPE_DURATION, 8, 8),
-    ODD(TYPE_UUID, 16, 1, 16, 0),         /* bytes are reversed on the wire */
+    PLAIN(TYPE_I8, 1, 1),
+    PLAIN(TYPE_U8, 1, 1),
+    PLAIN(TYPE_I16, 2, 2),
+    PLAIN(TYPE_U16, 2, 2),
+    PLAIN(TYPE_I32, 4, 4),
+    PLAIN(TYPE_U32, 4, 4),
+    PLAIN(TYPE_I64, 8, 8),
+    PLAIN(TYPE_U64, 8, 8),
+    PLAIN(TYPE_I128, 16, 16),
+    PLAIN(TYPE_U128, 16, 16),
+    PLAIN(TYPE_I256, 32, 8),
+    PLAIN(TYPE_U256, 32, 8),
+    PLAIN(TYPE_F32, 4, 4),
+    PLAIN(TYPE_F64, 8, 8),
+    TEXT(TYPE_STRING),
+    TEXT(TYPE_BYTES),
+    PLAIN(TYPE_IDENTITY, 32, 1),
+    PLAIN(TYPE_CONNECTION_ID, 16, 1),
+    PLAIN(TYPE_TIMESTAMP, 8, 8),
+    PLAIN(TYPE_DURATION, 8, 8),
+    ODD(TYPE_UUID, 16, 1, 16, 0), /* bytes are reversed on the wire */
     ODD(TYPE_SCHEDULE_AT, 16, 8, 9, 8),
 };
 
@@ -141,11 +156,12 @@ static void op_push_field(TypeOp *ops, uint32_t *n, const Type *t, uint32_t offs
             op_push(ops, n, op);
         }
     else
-        op_push(ops, n, (TypeOp){t->kind == TYPE_BOOL     ? OP_BOOL
-                                 : t->kind == TYPE_STRING ? OP_STRING
-                                 : t->kind == TYPE_BYTES  ? OP_BYTES
-                                                          : OP_VALUE,
-                                 offset, 0, t});
+        op_push(ops, n,
+                (TypeOp){t->kind == TYPE_BOOL     ? OP_BOOL
+                         : t->kind == TYPE_STRING ? OP_STRING
+                         : t->kind == TYPE_BYTES  ? OP_BYTES
+                                                  : OP_VALUE,
+                         offset, 0, t});
 }
 
 static void product_ops(Arena *a, Type *t)
@@ -280,18 +296,23 @@ bool type_equal(const Type *x, const Type *y)
 bool type_is_key(const Type *t)
 {
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_STRING: case TYPE_BYTES: case TYPE_ENUM: case TYPE_IDENTITY: case TYPE_CONNECTION_ID:
-    case TYPE_UUID: case TYPE_TIMESTAMP: case TYPE_DURATION:
-        return true;
-    default:
-        return type_is_integer(t);
+    case TYPE_BOOL:
+    case TYPE_STRING:
+    case TYPE_BYTES:
+    case TYPE_ENUM:
+    case TYPE_IDENTITY:
+    case TYPE_CONNECTION_ID:
+    case TYPE_UUID:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: return true;
+    default: return type_is_integer(t);
     }
 }
 
-static const char *const kind_names[] = {
-    "bool", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "i128", "u128", "i256", "u256", "f32", "f64",
-    "String", "Vec<u8>", "Vec", "product", "sum", "enum", "Option", "Result", "Identity", "ConnectionId",
-    "Timestamp", "TimeDuration", "Uuid", "ScheduleAt"};
+static const char *const kind_names[] = {"bool",         "i8",        "u8",           "i16",  "u16",       "i32",    "u32",    "i64",
+                                         "u64",          "i128",      "u128",         "i256", "u256",      "f32",    "f64",    "String",
+                                         "Vec<u8>",      "Vec",       "product",      "sum",  "enum",      "Option", "Result", "Identity",
+                                         "ConnectionId", "Timestamp", "TimeDuration", "Uuid", "ScheduleAt"};
 _Static_assert(COUNT_OF(kind_names) == TYPE_SCHEDULE_AT + 1, "a name for every kind");
 
 static void name_variants(Buf *out, const Type *t)
@@ -315,7 +336,8 @@ void type_name(Buf *out, const Type *t)
         return;
     }
     switch (t->kind) {
-    case TYPE_ARRAY: case TYPE_OPTION:
+    case TYPE_ARRAY:
+    case TYPE_OPTION:
         buf_printf(out, "%s<", kind_names[t->kind]);
         type_name(out, t->elem);
         buf_put_text(out, ">");
@@ -338,21 +360,19 @@ void type_name(Buf *out, const Type *t)
         }
         buf_put_text(out, " }");
         break;
-    case TYPE_SUM: case TYPE_ENUM:
-        name_variants(out, t);
-        break;
-    default:
-        buf_put_text(out, kind_names[t->kind]);
+    case TYPE_SUM:
+    case TYPE_ENUM: name_variants(out, t); break;
+    default: buf_put_text(out, kind_names[t->kind]);
     }
 }
 
 /* ---- AlgebraicType as BSATN (wire.md section 3) ---------------------------------------------- */
 
 enum { AT_REF, AT_SUM, AT_PRODUCT, AT_ARRAY, AT_STRING };
-static const uint8_t scalar_tags[] = {[TYPE_BOOL] = 5, [TYPE_I8] = 6, [TYPE_U8] = 7, [TYPE_I16] = 8, [TYPE_U16] = 9,
-                                      [TYPE_I32] = 10, [TYPE_U32] = 11, [TYPE_I64] = 12, [TYPE_U64] = 13,
-                                      [TYPE_I128] = 14, [TYPE_U128] = 15, [TYPE_I256] = 16, [TYPE_U256] = 17,
-                                      [TYPE_F32] = 18, [TYPE_F64] = 19, [TYPE_STRING] = AT_STRING};
+static const uint8_t scalar_tags[] = {
+    [TYPE_BOOL] = 5,  [TYPE_I8] = 6,   [TYPE_U8] = 7,   [TYPE_I16] = 8,           [TYPE_U16] = 9,   [TYPE_I32] = 10,
+    [TYPE_U32] = 11,  [TYPE_I64] = 12, [TYPE_U64] = 13, [TYPE_I128] = 14,         [TYPE_U128] = 15, [TYPE_I256] = 16,
+    [TYPE_U256] = 17, [TYPE_F32] = 18, [TYPE_F64] = 19, [TYPE_STRING] = AT_STRING};
 
 static void put_element_name(Buf *out, Str name)
 {

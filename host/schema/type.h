@@ -11,36 +11,43 @@
 
 #include "host/base/base.h"
 
-typedef enum TypeKind {       /* native C type                      bytes  BSATN                    */
-    TYPE_BOOL,                /* bool, 0 or 1                           1  1                        */
-    TYPE_I8, TYPE_U8,         /*                                        1  1                        */
-    TYPE_I16, TYPE_U16,       /*                                        2  2                        */
-    TYPE_I32, TYPE_U32,       /*                                        4  4                        */
-    TYPE_I64, TYPE_U64,       /*                                        8  8                        */
-    TYPE_I128, TYPE_U128,     /* __int128, aligned 16                  16  16                       */
-    TYPE_I256, TYPE_U256,     /* uint64_t[4], low word first, align 8  32  32                       */
-    TYPE_F32, TYPE_F64,       /* float, double                        4/8  IEEE bits                */
-    TYPE_STRING,              /* {const char *ptr; size_t len}         16  u32 length + UTF-8       */
-    TYPE_BYTES,               /* Array<U8>: {const uint8_t *, size_t}  16  u32 length + bytes       */
-    TYPE_ARRAY,               /* {const T *ptr; size_t len}            16  u32 count + elements     */
-    TYPE_PRODUCT,             /* struct; no fields: one byte, zero   calc  fields in order          */
-    TYPE_SUM,                 /* {uint8_t tag; union u}              calc  u8 tag + payload         */
-    TYPE_ENUM,                /* sum without payloads: uint8_t          1  u8 tag                   */
-    TYPE_OPTION,              /* {bool some; T v}                    calc  0 + T | 1                */
-    TYPE_RESULT,              /* {uint8_t tag; union {T ok; E err}}  calc  0 + T | 1 + E            */
-    TYPE_IDENTITY,            /* uint8_t[32], least significant first  32  the same 32 bytes        */
-    TYPE_CONNECTION_ID,       /* uint8_t[16], least significant first  16  the same 16 bytes        */
-    TYPE_TIMESTAMP,           /* int64_t microseconds since the epoch   8  i64                      */
-    TYPE_DURATION,            /* int64_t microseconds                   8  i64                      */
-    TYPE_UUID,                /* uint8_t[16] in RFC 4122 order         16  the 16 bytes reversed    */
-    TYPE_SCHEDULE_AT,         /* {uint8_t tag; int64_t us}; tag as BSATN: 0 interval, 1 time  16  u8 + i64 */
+typedef enum TypeKind {            /* native C type                      bytes  BSATN                    */
+                        TYPE_BOOL, /* bool, 0 or 1                           1  1                        */
+                        TYPE_I8,
+                        TYPE_U8, /*                                        1  1                        */
+                        TYPE_I16,
+                        TYPE_U16, /*                                        2  2                        */
+                        TYPE_I32,
+                        TYPE_U32, /*                                        4  4                        */
+                        TYPE_I64,
+                        TYPE_U64, /*                                        8  8                        */
+                        TYPE_I128,
+                        TYPE_U128, /* __int128, aligned 16                  16  16                       */
+                        TYPE_I256,
+                        TYPE_U256, /* uint64_t[4], low word first, align 8  32  32                       */
+                        TYPE_F32,
+                        TYPE_F64,           /* float, double                        4/8  IEEE bits                */
+                        TYPE_STRING,        /* {const char *ptr; size_t len}         16  u32 length + UTF-8       */
+                        TYPE_BYTES,         /* Array<U8>: {const uint8_t *, size_t}  16  u32 length + bytes       */
+                        TYPE_ARRAY,         /* {const T *ptr; size_t len}            16  u32 count + elements     */
+                        TYPE_PRODUCT,       /* struct; no fields: one byte, zero   calc  fields in order          */
+                        TYPE_SUM,           /* {uint8_t tag; union u}              calc  u8 tag + payload         */
+                        TYPE_ENUM,          /* sum without payloads: uint8_t          1  u8 tag                   */
+                        TYPE_OPTION,        /* {bool some; T v}                    calc  0 + T | 1                */
+                        TYPE_RESULT,        /* {uint8_t tag; union {T ok; E err}}  calc  0 + T | 1 + E            */
+                        TYPE_IDENTITY,      /* uint8_t[32], least significant first  32  the same 32 bytes        */
+                        TYPE_CONNECTION_ID, /* uint8_t[16], least significant first  16  the same 16 bytes        */
+                        TYPE_TIMESTAMP,     /* int64_t microseconds since the epoch   8  i64                      */
+                        TYPE_DURATION,      /* int64_t microseconds                   8  i64                      */
+                        TYPE_UUID,          /* uint8_t[16] in RFC 4122 order         16  the 16 bytes reversed    */
+                        TYPE_SCHEDULE_AT,   /* {uint8_t tag; int64_t us}; tag as BSATN: 0 interval, 1 time  16  u8 + i64 */
 } TypeKind;
 
 typedef struct Type Type;
 typedef struct Field {
-    Str name;           /* field or variant name; never empty */
-    const Type *type;   /* a variant without payload has a unit product */
-    uint32_t offset;    /* PRODUCT: of the field in the struct; SUM, RESULT: of the union */
+    Str name;         /* field or variant name; never empty */
+    const Type *type; /* a variant without payload has a unit product */
+    uint32_t offset;  /* PRODUCT: of the field in the struct; SUM, RESULT: of the union */
 } Field;
 
 /* One step of walking a product: neighbouring plain fields, also those of small nested products, are
@@ -54,8 +61,8 @@ typedef enum TypeOpKind {
 } TypeOpKind;
 typedef struct TypeOp {
     TypeOpKind kind;
-    uint32_t offset; /* in the product */
-    uint32_t len;    /* OP_COPY */
+    uint32_t offset;  /* in the product */
+    uint32_t len;     /* OP_COPY */
     const Type *type; /* of the field (of the first one for a merged run) */
 } TypeOp;
 
@@ -70,10 +77,10 @@ struct Type {
     uint32_t payload_offset; /* OPTION: of v; SUM, RESULT: of the union; SCHEDULE_AT: of us */
     uint32_t nfields;        /* PRODUCT: fields; SUM, ENUM, RESULT: variants */
     const Field *fields;
-    bool flat;               /* native bytes are the BSATN bytes, any pattern is valid: memcpy and memcmp do */
-    uint16_t depth;          /* levels of nesting, 1 for a scalar (saturating) */
-    uint32_t nodes;          /* size of the tree written out in full (saturating) */
-    uint32_t nops;           /* PRODUCT: how the codecs walk it */
+    bool flat;      /* native bytes are the BSATN bytes, any pattern is valid: memcpy and memcmp do */
+    uint16_t depth; /* levels of nesting, 1 for a scalar (saturating) */
+    uint32_t nodes; /* size of the tree written out in full (saturating) */
+    uint32_t nops;  /* PRODUCT: how the codecs walk it */
     const TypeOp *ops;
 };
 
@@ -98,8 +105,8 @@ void type_name(Buf *out, const Type *t);
 static inline bool type_is_integer(const Type *t) { return t->kind >= TYPE_I8 && t->kind <= TYPE_U256; }
 static inline bool type_is_signed(const Type *t)
 {
-    return t->kind == TYPE_I8 || t->kind == TYPE_I16 || t->kind == TYPE_I32 || t->kind == TYPE_I64 ||
-           t->kind == TYPE_I128 || t->kind == TYPE_I256;
+    return t->kind == TYPE_I8 || t->kind == TYPE_I16 || t->kind == TYPE_I32 || t->kind == TYPE_I64 || t->kind == TYPE_I128 ||
+           t->kind == TYPE_I256;
 }
 /* May a column of this type be a primary key, unique or indexed? (Integers, bool, string, bytes,
  * identity, connection id, uuid, plain enum, timestamp, duration; no floats, products or arrays.) */

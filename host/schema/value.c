@@ -58,8 +58,7 @@ static Status fail_too_many(const Type *elem, uint64_t count, Error *err)
         return FAIL(err, S_INVALID, "array of %llu empty elements, at most %d are allowed", (unsigned long long)count,
                     VALUE_EMPTY_ELEMENTS_MAX);
     if (count > VALUE_ARRAY_ELEMENTS_MAX)
-        return FAIL(err, S_INVALID, "array of %llu elements, at most %d are allowed", (unsigned long long)count,
-                    VALUE_ARRAY_ELEMENTS_MAX);
+        return FAIL(err, S_INVALID, "array of %llu elements, at most %d are allowed", (unsigned long long)count, VALUE_ARRAY_ELEMENTS_MAX);
     return FAIL(err, S_INVALID, "value takes more than %d bytes in memory", VALUE_HEAP_BYTES_MAX);
 }
 
@@ -96,10 +95,22 @@ static bool check_product(const Type *t, const void *v, size_t *budget)
         const uint8_t *p = at(v, op->offset);
         switch (op->kind) {
         case OP_COPY: break;
-        case OP_BOOL: if (*p > 1) return false; break;
-        case OP_STRING: if (!check_text(p, true, budget)) return false; break;
-        case OP_BYTES: if (!check_text(p, false, budget)) return false; break;
-        case OP_VALUE: if (!check(op->type, p, budget)) return false; break;
+        case OP_BOOL:
+            if (*p > 1)
+                return false;
+            break;
+        case OP_STRING:
+            if (!check_text(p, true, budget))
+                return false;
+            break;
+        case OP_BYTES:
+            if (!check_text(p, false, budget))
+                return false;
+            break;
+        case OP_VALUE:
+            if (!check(op->type, p, budget))
+                return false;
+            break;
         }
     }
     return true;
@@ -113,14 +124,12 @@ static bool check(const Type *t, const void *v, size_t *budget)
     case TYPE_STRING: return check_text(v, true, budget);
     case TYPE_BYTES: return check_text(v, false, budget);
     case TYPE_ARRAY: return check_array(t, v, budget);
-    case TYPE_BOOL: case TYPE_SCHEDULE_AT: return load_u8(v) <= 1;
+    case TYPE_BOOL:
+    case TYPE_SCHEDULE_AT: return load_u8(v) <= 1;
     case TYPE_ENUM: return load_u8(v) < t->nfields;
-    case TYPE_OPTION:
-        first = load_u8(v);
-        return first == 0 || (first == 1 && check(t->elem, at(v, t->payload_offset), budget));
-    case TYPE_SUM: case TYPE_RESULT:
-        first = load_u8(v);
-        return first < t->nfields && check(t->fields[first].type, at(v, t->payload_offset), budget);
+    case TYPE_OPTION: first = load_u8(v); return first == 0 || (first == 1 && check(t->elem, at(v, t->payload_offset), budget));
+    case TYPE_SUM:
+    case TYPE_RESULT: first = load_u8(v); return first < t->nfields && check(t->fields[first].type, at(v, t->payload_offset), budget);
     default: return true;
     }
 }
@@ -185,7 +194,10 @@ static Status explain_check(const Type *t, const void *v, size_t *budget, Error 
     } else if (t->kind == TYPE_BOOL || t->kind == TYPE_SCHEDULE_AT || t->kind == TYPE_OPTION) {
         if (first > 1)
             return FAIL(err, S_INVALID, ": %s is %u, must be 0 or 1",
-                        t->kind == TYPE_BOOL ? "bool" : t->kind == TYPE_OPTION ? "`some` of an option" : "tag of a ScheduleAt", first);
+                        t->kind == TYPE_BOOL     ? "bool"
+                        : t->kind == TYPE_OPTION ? "`some` of an option"
+                                                 : "tag of a ScheduleAt",
+                        first);
         if (t->kind == TYPE_OPTION && first && explain_check(t->elem, at(v, t->payload_offset), budget, err) != S_OK)
             return prefix_path(err, ".some");
     } else if (t->kind == TYPE_ENUM || is_tagged(t)) {
@@ -232,7 +244,8 @@ static void encode_product(Buf *out, const Type *t, const void *v)
         switch (op->kind) {
         case OP_COPY: buf_put(out, p, op->len); break;
         case OP_BOOL: buf_put_u8(out, *p); break;
-        case OP_STRING: case OP_BYTES: encode_slice(out, slice_of(p)); break;
+        case OP_STRING:
+        case OP_BYTES: encode_slice(out, slice_of(p)); break;
         case OP_VALUE: value_encode(out, op->type, p); break;
         }
     }
@@ -257,8 +270,10 @@ void value_encode(Buf *out, const Type *t, const void *v)
     }
     switch (t->kind) {
     case TYPE_PRODUCT: encode_product(out, t, v); break;
-    case TYPE_BOOL: case TYPE_ENUM: buf_put_u8(out, load_u8(v)); break;
-    case TYPE_STRING: case TYPE_BYTES: encode_slice(out, slice_of(v)); break;
+    case TYPE_BOOL:
+    case TYPE_ENUM: buf_put_u8(out, load_u8(v)); break;
+    case TYPE_STRING:
+    case TYPE_BYTES: encode_slice(out, slice_of(v)); break;
     case TYPE_ARRAY: encode_array(out, t->elem, slice_of(v)); break;
     case TYPE_OPTION:
         first = load_u8(v);
@@ -266,7 +281,8 @@ void value_encode(Buf *out, const Type *t, const void *v)
         if (first)
             value_encode(out, t->elem, at(v, t->payload_offset));
         break;
-    case TYPE_SUM: case TYPE_RESULT:
+    case TYPE_SUM:
+    case TYPE_RESULT:
         first = load_u8(v);
         buf_put_u8(out, first);
         value_encode(out, t->fields[first].type, at(v, t->payload_offset));
@@ -292,7 +308,8 @@ static size_t product_encoded_size(const Type *t, const void *v)
         switch (op->kind) {
         case OP_COPY: n += op->len; break;
         case OP_BOOL: n += 1; break;
-        case OP_STRING: case OP_BYTES: n += 4 + slice_of(p).len; break;
+        case OP_STRING:
+        case OP_BYTES: n += 4 + slice_of(p).len; break;
         case OP_VALUE: n += value_encoded_size(op->type, p); break;
         }
     }
@@ -305,7 +322,8 @@ size_t value_encoded_size(const Type *t, const void *v)
         return (size_t)t->bsatn_size;
     switch (t->kind) {
     case TYPE_PRODUCT: return product_encoded_size(t, v);
-    case TYPE_STRING: case TYPE_BYTES: return 4 + slice_of(v).len;
+    case TYPE_STRING:
+    case TYPE_BYTES: return 4 + slice_of(v).len;
     case TYPE_ARRAY: {
         Slice s = slice_of(v);
         if (t->elem->bsatn_size >= 0)
@@ -316,8 +334,8 @@ size_t value_encoded_size(const Type *t, const void *v)
         return n;
     }
     case TYPE_OPTION: return 1 + (load_u8(v) ? value_encoded_size(t->elem, at(v, t->payload_offset)) : 0);
-    case TYPE_SUM: case TYPE_RESULT:
-        return 1 + value_encoded_size(t->fields[load_u8(v)].type, at(v, t->payload_offset));
+    case TYPE_SUM:
+    case TYPE_RESULT: return 1 + value_encoded_size(t->fields[load_u8(v)].type, at(v, t->payload_offset));
     default: BUG("value_encoded_size: kind %d", t->kind);
     }
 }
@@ -415,15 +433,14 @@ static bool decode(Decode *d, const Type *t, uint8_t *v)
     case TYPE_STRING: return decode_text(d, v, true);
     case TYPE_BYTES: return decode_text(d, v, false);
     case TYPE_ARRAY: return decode_array(d, t->elem, v);
-    case TYPE_ENUM:
-        *v = read_u8(d->in);
-        return !d->in->bad && *v < t->nfields;
+    case TYPE_ENUM: *v = read_u8(d->in); return !d->in->bad && *v < t->nfields;
     case TYPE_OPTION:
         if (!decode_bool(d, v))
             return false;
         *v = !*v; /* tag 0 is `some` */
         return !*v || decode(d, t->elem, v + t->payload_offset);
-    case TYPE_SUM: case TYPE_RESULT: return decode_sum(d, t, v);
+    case TYPE_SUM:
+    case TYPE_RESULT: return decode_sum(d, t, v);
     case TYPE_UUID: {
         const uint8_t *p = read_raw(d->in, 16);
         if (p)
@@ -514,7 +531,8 @@ static bool skip(Reader *in, const Type *t, size_t *budget)
     switch (t->kind) {
     case TYPE_ENUM: return tag < t->nfields;
     case TYPE_OPTION: return tag == 1 || (tag == 0 && skip(in, t->elem, budget));
-    case TYPE_SUM: case TYPE_RESULT: return tag < t->nfields && skip(in, t->fields[tag].type, budget);
+    case TYPE_SUM:
+    case TYPE_RESULT: return tag < t->nfields && skip(in, t->fields[tag].type, budget);
     default: BUG("bsatn_skip: kind %d", t->kind);
     }
 }
@@ -610,16 +628,11 @@ static Status explain(Reader *in, const Type *t, size_t *budget, Error *err)
     case TYPE_STRING: return explain_text(in, true, budget, err);
     case TYPE_BYTES: return explain_text(in, false, budget, err);
     case TYPE_ARRAY: return explain_array(in, t->elem, budget, err);
-    case TYPE_SCHEDULE_AT:
-        TRY(explain_tag(in, t, 2, &tag, err));
-        return need(in, 8, "i64", err);
-    case TYPE_OPTION:
-        TRY(explain_tag(in, t, 2, &tag, err));
-        return tag == 0 ? explain(in, t->elem, budget, err) : S_OK;
+    case TYPE_SCHEDULE_AT: TRY(explain_tag(in, t, 2, &tag, err)); return need(in, 8, "i64", err);
+    case TYPE_OPTION: TRY(explain_tag(in, t, 2, &tag, err)); return tag == 0 ? explain(in, t->elem, budget, err) : S_OK;
     case TYPE_ENUM: return explain_tag(in, t, t->nfields, &tag, err);
-    case TYPE_SUM: case TYPE_RESULT:
-        TRY(explain_tag(in, t, t->nfields, &tag, err));
-        return explain(in, t->fields[tag].type, budget, err);
+    case TYPE_SUM:
+    case TYPE_RESULT: TRY(explain_tag(in, t, t->nfields, &tag, err)); return explain(in, t->fields[tag].type, budget, err);
     default: { /* a scalar, under its own name or, for a special product, its scalar's */
         const Type *named = type_special_field(t->kind, &scalar) ? type_scalar(scalar) : type_scalar(t->kind);
         OWN(buf) Buf name = buf_with_max(64);
@@ -646,7 +659,8 @@ size_t value_heap_size(const Type *t, const void *v)
     if (!t->has_pointers)
         return 0;
     switch (t->kind) {
-    case TYPE_STRING: case TYPE_BYTES: return round16(slice_of(v).len);
+    case TYPE_STRING:
+    case TYPE_BYTES: return round16(slice_of(v).len);
     case TYPE_ARRAY: {
         Slice s = slice_of(v);
         size_t n = round16(s.len * t->elem->size);
@@ -666,7 +680,8 @@ size_t value_heap_size(const Type *t, const void *v)
         return n;
     }
     case TYPE_OPTION: return load_u8(v) ? value_heap_size(t->elem, at(v, t->payload_offset)) : 0;
-    case TYPE_SUM: case TYPE_RESULT: return value_heap_size(t->fields[load_u8(v)].type, at(v, t->payload_offset));
+    case TYPE_SUM:
+    case TYPE_RESULT: return value_heap_size(t->fields[load_u8(v)].type, at(v, t->payload_offset));
     default: BUG("value_heap_size: kind %d", t->kind);
     }
 }
@@ -708,7 +723,8 @@ static void copy_product(const Type *t, uint8_t *dst, const void *src, uint8_t *
         switch (op->kind) {
         case OP_COPY: memcpy(q, p, op->len); break;
         case OP_BOOL: *q = *p; break;
-        case OP_STRING: case OP_BYTES: copy_text(q, p, heap); break;
+        case OP_STRING:
+        case OP_BYTES: copy_text(q, p, heap); break;
         case OP_VALUE: value_copy(op->type, q, p, heap); break;
         }
     }
@@ -723,15 +739,19 @@ void value_copy(const Type *t, void *dst, const void *src, uint8_t **heap)
     uint8_t first = load_u8(src);
     switch (t->kind) {
     case TYPE_PRODUCT: copy_product(t, dst, src, heap); break;
-    case TYPE_STRING: case TYPE_BYTES: copy_text(dst, src, heap); break;
+    case TYPE_STRING:
+    case TYPE_BYTES: copy_text(dst, src, heap); break;
     case TYPE_ARRAY: copy_array(t->elem, dst, src, heap); break;
-    case TYPE_BOOL: case TYPE_ENUM: store_u8(dst, first); break;
+    case TYPE_BOOL:
+    case TYPE_ENUM: store_u8(dst, first); break;
     case TYPE_UUID: memcpy(dst, src, 16); break;
     case TYPE_SCHEDULE_AT:
         store_u8(dst, first);
         memcpy((uint8_t *)dst + t->payload_offset, at(src, t->payload_offset), 8);
         break;
-    case TYPE_OPTION: case TYPE_SUM: case TYPE_RESULT:
+    case TYPE_OPTION:
+    case TYPE_SUM:
+    case TYPE_RESULT:
         store_u8(dst, first);
         if (t->kind != TYPE_OPTION || first)
             value_copy(t->kind == TYPE_OPTION ? t->elem : t->fields[first].type, (uint8_t *)dst + t->payload_offset,
@@ -744,14 +764,20 @@ void value_copy(const Type *t, void *dst, const void *src, uint8_t **heap)
 /* ---- order ----------------------------------------------------------------------------------- */
 
 #define ORDER(a, b) (((a) > (b)) - ((a) < (b)))
-#define ORDER_AS(T, x, y) ({ T a_, b_; memcpy(&a_, (x), sizeof a_); memcpy(&b_, (y), sizeof b_); ORDER(a_, b_); })
+#define ORDER_AS(T, x, y)                                                                                                                  \
+    ({                                                                                                                                     \
+        T a_, b_;                                                                                                                          \
+        memcpy(&a_, (x), sizeof a_);                                                                                                       \
+        memcpy(&b_, (y), sizeof b_);                                                                                                       \
+        ORDER(a_, b_);                                                                                                                     \
+    })
 /* NaN equals NaN and is above everything. */
-#define ORDER_FLOAT(T, x, y)                                                             \
-    ({                                                                                   \
-        T a_, b_;                                                                        \
-        memcpy(&a_, (x), sizeof a_);                                                     \
-        memcpy(&b_, (y), sizeof b_);                                                     \
-        a_ != a_ || b_ != b_ ? (int)(a_ != a_) - (int)(b_ != b_) : ORDER(a_, b_);        \
+#define ORDER_FLOAT(T, x, y)                                                                                                               \
+    ({                                                                                                                                     \
+        T a_, b_;                                                                                                                          \
+        memcpy(&a_, (x), sizeof a_);                                                                                                       \
+        memcpy(&b_, (y), sizeof b_);                                                                                                       \
+        a_ != a_ || b_ != b_ ? (int)(a_ != a_) - (int)(b_ != b_) : ORDER(a_, b_);                                                          \
     })
 
 /* Little-endian words, most significant one last; `is_signed` concerns that one only. */
@@ -816,24 +842,33 @@ int value_compare(const Type *t, const void *x, const void *y)
 {
     switch (t->kind) {
     case TYPE_U64: return ORDER_AS(uint64_t, x, y);
-    case TYPE_I64: case TYPE_TIMESTAMP: case TYPE_DURATION: return ORDER_AS(int64_t, x, y);
+    case TYPE_I64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: return ORDER_AS(int64_t, x, y);
     case TYPE_U32: return ORDER_AS(uint32_t, x, y);
     case TYPE_I32: return ORDER_AS(int32_t, x, y);
-    case TYPE_STRING: case TYPE_BYTES: return order_text(x, y);
-    case TYPE_BOOL: case TYPE_U8: case TYPE_ENUM: return ORDER_AS(uint8_t, x, y);
+    case TYPE_STRING:
+    case TYPE_BYTES: return order_text(x, y);
+    case TYPE_BOOL:
+    case TYPE_U8:
+    case TYPE_ENUM: return ORDER_AS(uint8_t, x, y);
     case TYPE_I8: return ORDER_AS(int8_t, x, y);
     case TYPE_U16: return ORDER_AS(uint16_t, x, y);
     case TYPE_I16: return ORDER_AS(int16_t, x, y);
     case TYPE_I128: return order_words(x, y, 2, true);
-    case TYPE_U128: case TYPE_CONNECTION_ID: return order_words(x, y, 2, false);
+    case TYPE_U128:
+    case TYPE_CONNECTION_ID: return order_words(x, y, 2, false);
     case TYPE_I256: return order_words(x, y, 4, true);
-    case TYPE_U256: case TYPE_IDENTITY: return order_words(x, y, 4, false);
+    case TYPE_U256:
+    case TYPE_IDENTITY: return order_words(x, y, 4, false);
     case TYPE_UUID: return memcmp(x, y, 16);
     case TYPE_F32: return ORDER_FLOAT(float, x, y);
     case TYPE_F64: return ORDER_FLOAT(double, x, y);
     case TYPE_ARRAY: return order_array(t->elem, x, y);
     case TYPE_PRODUCT: return order_product(t, x, y);
-    case TYPE_OPTION: case TYPE_SUM: case TYPE_RESULT: return order_sum(t, x, y);
+    case TYPE_OPTION:
+    case TYPE_SUM:
+    case TYPE_RESULT: return order_sum(t, x, y);
     case TYPE_SCHEDULE_AT: {
         int c = ORDER_AS(uint8_t, x, y);
         return c ? c : ORDER_AS(int64_t, at(x, t->payload_offset), at(y, t->payload_offset));
@@ -872,7 +907,8 @@ static bool equal_product(const Type *t, const void *x, const void *y)
         switch (op->kind) {
         case OP_COPY: same = memcmp(p, q, op->len) == 0; break;
         case OP_BOOL: same = *p == *q; break;
-        case OP_STRING: case OP_BYTES: same = equal_text(p, q); break;
+        case OP_STRING:
+        case OP_BYTES: same = equal_text(p, q); break;
         case OP_VALUE: same = value_equal(op->type, p, q); break;
         }
         if (!same)
@@ -887,9 +923,11 @@ bool value_equal(const Type *t, const void *x, const void *y)
         return memcmp(x, y, t->size) == 0;
     switch (t->kind) {
     case TYPE_PRODUCT: return equal_product(t, x, y);
-    case TYPE_STRING: case TYPE_BYTES: return equal_text(x, y);
+    case TYPE_STRING:
+    case TYPE_BYTES: return equal_text(x, y);
     case TYPE_ARRAY: return equal_array(t->elem, x, y);
-    case TYPE_BOOL: case TYPE_ENUM: return load_u8(x) == load_u8(y);
+    case TYPE_BOOL:
+    case TYPE_ENUM: return load_u8(x) == load_u8(y);
     case TYPE_UUID: return memcmp(x, y, 16) == 0;
     default: break;
     }
@@ -899,7 +937,8 @@ bool value_equal(const Type *t, const void *x, const void *y)
     switch (t->kind) {
     case TYPE_SCHEDULE_AT: return load_u64(p) == load_u64(q);
     case TYPE_OPTION: return load_u8(x) == 0 || value_equal(t->elem, p, q);
-    case TYPE_SUM: case TYPE_RESULT: return value_equal(t->fields[load_u8(x)].type, p, q);
+    case TYPE_SUM:
+    case TYPE_RESULT: return value_equal(t->fields[load_u8(x)].type, p, q);
     default: BUG("value_equal: kind %d", t->kind);
     }
 }
@@ -912,7 +951,8 @@ static uint64_t hash_product(const Type *t, const void *v, uint64_t seed)
         switch (op->kind) {
         case OP_COPY: seed = hash_bytes(p, op->len, seed); break;
         case OP_BOOL: seed = hash_u64(seed + 1 + *p); break;
-        case OP_STRING: case OP_BYTES: {
+        case OP_STRING:
+        case OP_BYTES: {
             Slice s = slice_of(p);
             seed = hash_bytes(s.ptr, s.len, seed);
             break;
@@ -940,13 +980,12 @@ static inline uint64_t hash_word(uint64_t word, uint64_t seed) { return hash_u64
 uint64_t value_hash(const Type *t, const void *v, uint64_t seed)
 {
     if (t->flat)
-        return t->size == 8   ? hash_word(load_u64(v), seed)
-               : t->size == 4 ? hash_word(load_u32(v), seed)
-                              : hash_bytes(v, t->size, seed);
+        return t->size == 8 ? hash_word(load_u64(v), seed) : t->size == 4 ? hash_word(load_u32(v), seed) : hash_bytes(v, t->size, seed);
     uint8_t first;
     switch (t->kind) {
     case TYPE_PRODUCT: return hash_product(t, v, seed);
-    case TYPE_STRING: case TYPE_BYTES: {
+    case TYPE_STRING:
+    case TYPE_BYTES: {
         Slice s = slice_of(v);
         return hash_bytes(s.ptr, s.len, seed);
     }
@@ -958,10 +997,12 @@ uint64_t value_hash(const Type *t, const void *v, uint64_t seed)
     seed = hash_word(first, seed);
     const uint8_t *payload = at(v, t->payload_offset);
     switch (t->kind) {
-    case TYPE_BOOL: case TYPE_ENUM: return seed;
+    case TYPE_BOOL:
+    case TYPE_ENUM: return seed;
     case TYPE_SCHEDULE_AT: return hash_word(load_u64(payload), seed);
     case TYPE_OPTION: return first ? value_hash(t->elem, payload, seed) : seed;
-    case TYPE_SUM: case TYPE_RESULT: return value_hash(t->fields[first].type, payload, seed);
+    case TYPE_SUM:
+    case TYPE_RESULT: return value_hash(t->fields[first].type, payload, seed);
     default: BUG("value_hash: kind %d", t->kind);
     }
 }

@@ -44,7 +44,7 @@ void value_copy(const Type *t, void *dst, const void *src, uint8_t **heap);
 
 /* <0, 0, >0. */
 int value_compare(const Type *t, const void *x, const void *y);
-bool value_equal(const Type *t, const void *x, const void *y); /* bit-exact for floats: NaN payloads and -0 differ */
+bool value_equal(const Type *t, const void *x, const void *y);    /* bit-exact for floats: NaN payloads and -0 differ */
 uint64_t value_hash(const Type *t, const void *v, uint64_t seed); /* agrees with value_equal */
 
 #endif

@@ -64,10 +64,13 @@ static Status apply_file(PGconn *pg, const char *dir, const char *name, Error *e
     params_text(&p, str_of(name));
     params_bytes(&p, buf_bytes(&text));
     OWN(result) PGresult *r = NULL;
-    TRY(pg_query(pg, &r, err, "SELECT checksum = encode(sha256($2), 'hex') FROM spacetime.applied WHERE file = $1 AND $2 IS NOT NULL", &p, false));
+    TRY(pg_query(pg, &r, err, "SELECT checksum = encode(sha256($2), 'hex') FROM spacetime.applied WHERE file = $1 AND $2 IS NOT NULL", &p,
+                 false));
     if (PQntuples(r)) {
         if (*PQgetvalue(r, 0, 0) != 't')
-            return FAIL(err, S_CONFLICT, "%s differs from the file of that name that was applied to this PostgreSQL: this host is not of the same release", path);
+            return FAIL(err, S_CONFLICT,
+                        "%s differs from the file of that name that was applied to this PostgreSQL: this host is not of the same release",
+                        path);
         return S_OK;
     }
     TRY(pg_exec(pg, NULL, err, "BEGIN"));
@@ -86,13 +89,15 @@ static Status apply_file(PGconn *pg, const char *dir, const char *name, Error *e
 static Status apply_all(Storage *s, PGconn *pg, Error *err)
 {
     OWN(result) PGresult *r = NULL;
-    TRY(pg_exec(pg, &r, err, "SELECT obj_description(oid, 'pg_namespace') LIKE 'spacetime-pg:%' FROM pg_namespace WHERE nspname = 'spacetime'"));
+    TRY(pg_exec(pg, &r, err,
+                "SELECT obj_description(oid, 'pg_namespace') LIKE 'spacetime-pg:%' FROM pg_namespace WHERE nspname = 'spacetime'"));
     if (PQntuples(r) && *PQgetvalue(r, 0, 0) != 't')
         return FAIL(err, S_CONFLICT, "this PostgreSQL database has a schema \"spacetime\" that is not ours; use another database");
     if (!PQntuples(r))
         TRY(pg_exec(pg, NULL, err,
                     "BEGIN; CREATE SCHEMA spacetime; COMMENT ON SCHEMA spacetime IS 'spacetime-pg: catalog';"
-                    "CREATE TABLE spacetime.applied (file text COLLATE \"C\" PRIMARY KEY, checksum text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()); COMMIT"));
+                    "CREATE TABLE spacetime.applied (file text COLLATE \"C\" PRIMARY KEY, checksum text NOT NULL, at timestamptz NOT NULL "
+                    "DEFAULT clock_timestamp()); COMMIT"));
     OWN(free) char *dir = find_sql_dir(s);
     struct dirent **list;
     int n = scandir(dir, &list, is_sql, alphasort);
@@ -114,7 +119,8 @@ static Status apply_all(Storage *s, PGconn *pg, Error *err)
     OWN(result) PGresult *newer = NULL;
     TRY(pg_query(pg, &newer, err, "SELECT file FROM spacetime.applied WHERE file <> ALL (string_to_array($1, ','))", &p, false));
     if (PQntuples(newer))
-        return FAIL(err, S_CONFLICT, "the catalog of this PostgreSQL was made by a newer release (%s was applied); upgrade this host", PQgetvalue(newer, 0, 0));
+        return FAIL(err, S_CONFLICT, "the catalog of this PostgreSQL was made by a newer release (%s was applied); upgrade this host",
+                    PQgetvalue(newer, 0, 0));
     return S_OK;
 }
 
@@ -151,13 +157,24 @@ Status storage_databases(Storage *s, Arena *a, const Str *name, const uint8_t *i
     if (owner)
         reverse(owner_, owner, 32);
     Params p = {0};
-    if (name) params_text(&p, *name); else params_null(&p, 25);
-    if (identity) params_bytes(&p, bytes_of(id_, 32)); else params_null(&p, 17);
-    if (owner) params_bytes(&p, bytes_of(owner_, 32)); else params_null(&p, 17);
+    if (name)
+        params_text(&p, *name);
+    else
+        params_null(&p, 25);
+    if (identity)
+        params_bytes(&p, bytes_of(id_, 32));
+    else
+        params_null(&p, 17);
+    if (owner)
+        params_bytes(&p, bytes_of(owner_, 32));
+    else
+        params_null(&p, 17);
     OWN(result) PGresult *r = NULL;
-    Status code = pg_query(pg, &r, err,
+    Status code = pg_query(
+        pg, &r, err,
         "SELECT d.id, d.identity, d.owner, d.schema_version::bigint, v.program_hash,"
-        " (SELECT i.program_hash FROM spacetime.versions i WHERE i.database_id = d.id ORDER BY i.reset DESC, CASE WHEN i.reset THEN -i.schema_version ELSE i.schema_version END LIMIT 1),"
+        " (SELECT i.program_hash FROM spacetime.versions i WHERE i.database_id = d.id ORDER BY i.reset DESC, CASE WHEN i.reset THEN "
+        "-i.schema_version ELSE i.schema_version END LIMIT 1),"
         " (extract(epoch FROM d.created_at) * 1000000)::bigint, d.schema_name, n.name"
         " FROM spacetime.databases d LEFT JOIN spacetime.versions v ON v.database_id = d.id AND v.schema_version = d.schema_version"
         " LEFT JOIN spacetime.names n ON n.database_id = d.id"
@@ -205,11 +222,16 @@ Status catalog_name_insert(PGconn *pg, uint64_t database_id, Str name, const uin
     params_text(&p, name);
     params_bytes(&p, bytes_of(who, 32));
     OWN(result) PGresult *r = NULL;
-    TRY(pg_query(pg, &r, err, "INSERT INTO spacetime.names (database_id, name) SELECT $1, $2 WHERE $3::bytea IS NOT NULL ON CONFLICT (name) DO NOTHING", &p, false));
+    TRY(pg_query(pg, &r, err,
+                 "INSERT INTO spacetime.names (database_id, name) SELECT $1, $2 WHERE $3::bytea IS NOT NULL ON CONFLICT (name) DO NOTHING",
+                 &p, false));
     if (*PQcmdTuples(r) == '1')
         return S_OK;
     OWN(result) PGresult *q = NULL;
-    TRY(pg_query(pg, &q, err, "SELECT d.id = $1, d.owner = $3 FROM spacetime.names n JOIN spacetime.databases d ON d.id = n.database_id WHERE n.name = $2", &p, false));
+    TRY(pg_query(
+        pg, &q, err,
+        "SELECT d.id = $1, d.owner = $3 FROM spacetime.names n JOIN spacetime.databases d ON d.id = n.database_id WHERE n.name = $2", &p,
+        false));
     if (PQntuples(q) && *PQgetvalue(q, 0, 0) == 't')
         return S_OK;
     if (PQntuples(q) && *PQgetvalue(q, 0, 1) != 't')
@@ -292,7 +314,8 @@ Status storage_allocate_table_ids(Storage *s, uint32_t count, uint32_t *ret_firs
     Params p = {0};
     params_i64(&p, count);
     OWN(result) PGresult *r = NULL;
-    Status code = pg_query(pg, &r, err, "UPDATE spacetime.counters SET value = value + $1 WHERE name = 'table_id' RETURNING value - $1", &p, false);
+    Status code =
+        pg_query(pg, &r, err, "UPDATE spacetime.counters SET value = value + $1 WHERE name = 'table_id' RETURNING value - $1", &p, false);
     pool_give(s, pg);
     if (code != S_OK)
         return code;
@@ -306,14 +329,17 @@ Status storage_allocate_table_ids(Storage *s, uint32_t count, uint32_t *ret_firs
 /* ---- who owns a database -------------------------------------------------------------------- */
 
 /* The program and the definition of one version. The program's bytes live in *ret_keep. */
-Status catalog_image(PGconn *pg, uint64_t database_id, uint32_t version, Arena *a, SchemaImage *ret, Bytes *ret_program, PGresult **ret_keep, Error *err)
+Status catalog_image(PGconn *pg, uint64_t database_id, uint32_t version, Arena *a, SchemaImage *ret, Bytes *ret_program,
+                     PGresult **ret_keep, Error *err)
 {
     Params p = {0};
     params_i64(&p, (int64_t)database_id);
     params_i64(&p, version);
     OWN(result) PGresult *r = NULL;
-    TRY(pg_query(pg, &r, err, "SELECT v.definition, g.program FROM spacetime.versions v JOIN spacetime.programs g ON g.hash = v.program_hash"
-                 " WHERE v.database_id = $1 AND v.schema_version = $2", &p, true));
+    TRY(pg_query(pg, &r, err,
+                 "SELECT v.definition, g.program FROM spacetime.versions v JOIN spacetime.programs g ON g.hash = v.program_hash"
+                 " WHERE v.database_id = $1 AND v.schema_version = $2",
+                 &p, true));
     if (!PQntuples(r))
         return FAIL(err, S_NOT_FOUND, "version %u of database %llu is not in the catalog", version, (unsigned long long)database_id);
     ModuleDef *def;
@@ -393,9 +419,14 @@ Status host_register(Storage *s, PGconn *pg, Error *err)
     params_i64(&p, getpid());
     params_i64(&p, process_start(getpid()));
     params_i64(&p, storage_lease_ttl_ms);
-    TRY(pg_query(pg, NULL, err, "INSERT INTO spacetime.hosts (id, machine, pid, pid_start, beat, ttl) VALUES ($1, $2, $3, $4, clock_timestamp(), $5 * interval '1 ms')"
-                 " ON CONFLICT (id) DO UPDATE SET beat = clock_timestamp(), ttl = excluded.ttl", &p, false));
-    return pg_exec(pg, NULL, err, "DELETE FROM spacetime.hosts h WHERE beat < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM spacetime.leases l WHERE l.host_id = h.id)");
+    TRY(pg_query(pg, NULL, err,
+                 "INSERT INTO spacetime.hosts (id, machine, pid, pid_start, beat, ttl) VALUES ($1, $2, $3, $4, clock_timestamp(), $5 * "
+                 "interval '1 ms')"
+                 " ON CONFLICT (id) DO UPDATE SET beat = clock_timestamp(), ttl = excluded.ttl",
+                 &p, false));
+    return pg_exec(pg, NULL, err,
+                   "DELETE FROM spacetime.hosts h WHERE beat < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM "
+                   "spacetime.leases l WHERE l.host_id = h.id)");
 }
 
 /* Is the holder alive? It is dead for sure when its process on this machine is gone; else by its heartbeat. */
@@ -404,8 +435,10 @@ static Status holder_check(Storage *s, PGconn *pg, uint64_t database_id, char ho
     Params p = {0};
     params_i64(&p, (int64_t)database_id);
     OWN(result) PGresult *r = NULL;
-    TRY(pg_query(pg, &r, err, "SELECT h.id, h.machine, h.pid, h.pid_start, (extract(epoch FROM h.beat + h.ttl - clock_timestamp()) * 1000)::bigint"
-                 " FROM spacetime.leases l JOIN spacetime.hosts h ON h.id = l.host_id WHERE l.database_id = $1", &p, false));
+    TRY(pg_query(pg, &r, err,
+                 "SELECT h.id, h.machine, h.pid, h.pid_start, (extract(epoch FROM h.beat + h.ttl - clock_timestamp()) * 1000)::bigint"
+                 " FROM spacetime.leases l JOIN spacetime.hosts h ON h.id = l.host_id WHERE l.database_id = $1",
+                 &p, false));
     holder[0] = 0;
     if (!PQntuples(r) || !strcmp(PQgetvalue(r, 0, 0), s->host_id))
         return S_OK;
@@ -423,7 +456,10 @@ static Status holder_check(Storage *s, PGconn *pg, uint64_t database_id, char ho
 static void terminate_backends(PGconn *pg, const char *host_id)
 {
     OWN(buf) Buf sql = {0};
-    buf_printf(&sql, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'spacetime-pg %.16s %%' AND pid <> pg_backend_pid()", host_id);
+    buf_printf(&sql,
+               "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'spacetime-pg %.16s %%' AND pid <> "
+               "pg_backend_pid()",
+               host_id);
     PQclear(PQexec(pg, buf_cstr(&sql)));
 }
 
@@ -442,8 +478,10 @@ static Status acquire_once(Storage *s, PGconn *pg, uint64_t database_id, Lease *
     Lease lease = {database_id, (uint64_t)pg_i64(r, 0, 0)};
     params_text(&p, str_of(s->host_id));
     params_i64(&p, (int64_t)lease.epoch);
-    TRY(pg_query(pg, NULL, err, "INSERT INTO spacetime.leases (database_id, host_id, epoch) VALUES ($1, $2, $3)"
-                 " ON CONFLICT (database_id) DO UPDATE SET host_id = $2, epoch = $3, since = clock_timestamp()", &p, false));
+    TRY(pg_query(pg, NULL, err,
+                 "INSERT INTO spacetime.leases (database_id, host_id, epoch) VALUES ($1, $2, $3)"
+                 " ON CONFLICT (database_id) DO UPDATE SET host_id = $2, epoch = $3, since = clock_timestamp()",
+                 &p, false));
     TRY(pg_exec(pg, NULL, err, "COMMIT"));
     *ret = lease;
     return S_OK;
@@ -497,26 +535,31 @@ static Status delete_in_transaction(Storage *s, PGconn *pg, uint64_t database_id
     params_i64(&p, (int64_t)database_id);
     TRY(pg_query(pg, NULL, err, "UPDATE spacetime.fence SET epoch = epoch + 1 WHERE database_id = $1", &p, false));
     OWN(result) PGresult *d = NULL, *t = NULL;
-    TRY(pg_query(pg, &d, err, "SELECT d.schema_name, n.oid IS NOT NULL FROM spacetime.databases d LEFT JOIN pg_namespace n ON n.oid = d.schema_oid"
-                 " AND n.nspname = d.schema_name WHERE d.id = $1", &p, false));
+    TRY(pg_query(pg, &d, err,
+                 "SELECT d.schema_name, n.oid IS NOT NULL FROM spacetime.databases d LEFT JOIN pg_namespace n ON n.oid = d.schema_oid"
+                 " AND n.nspname = d.schema_name WHERE d.id = $1",
+                 &p, false));
     OWN(buf) Buf sql = {0};
     OWN(buf) Buf schema = {0};
     put_ident(&schema, str_of(PQgetvalue(d, 0, 0)));
     const char *q = buf_cstr(&schema);
     if (*PQgetvalue(d, 0, 1) == 't') { /* else an operator dropped or renamed it: only the catalog is left to clean */
-        TRY(pg_query(pg, &t, err, "SELECT physical_name FROM spacetime.tables WHERE database_id = $1 AND physical_name IS NOT NULL", &p, false));
+        TRY(pg_query(pg, &t, err, "SELECT physical_name FROM spacetime.tables WHERE database_id = $1 AND physical_name IS NOT NULL", &p,
+                     false));
         for (int i = 0; i < PQntuples(t); i++) {
             buf_printf(&sql, "DROP TABLE %s.", q);
             put_ident(&sql, str_of(PQgetvalue(t, i, 0)));
             buf_put_text(&sql, ";\n");
         }
-        buf_printf(&sql, "DROP TABLE %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q, q, q, q, q);
+        buf_printf(&sql, "DROP TABLE %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q, q, q, q,
+                   q);
         buf_printf(&sql, "DROP SCHEMA %s;\n", q); /* refuses while something of the operator's is left inside */
         if (pg_exec(pg, NULL, err, buf_cstr(&sql)) != S_OK)
             return CONTEXT(err, "dropping the tables of \"%s\"", PQgetvalue(d, 0, 0));
     }
     TRY(pg_query(pg, NULL, err, "DELETE FROM spacetime.databases WHERE id = $1", &p, false));
-    TRY(pg_exec(pg, NULL, err, "DELETE FROM spacetime.programs g WHERE NOT EXISTS (SELECT 1 FROM spacetime.versions v WHERE v.program_hash = g.hash)"));
+    TRY(pg_exec(pg, NULL, err,
+                "DELETE FROM spacetime.programs g WHERE NOT EXISTS (SELECT 1 FROM spacetime.versions v WHERE v.program_hash = g.hash)"));
     return pg_exec(pg, NULL, err, "COMMIT");
 }
 

@@ -5,8 +5,10 @@
 
 static void put_guard(Buf *out, const char *qname)
 {
-    buf_printf(out, "CREATE TRIGGER st_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT " ST_GUARD_WHEN
-               " EXECUTE FUNCTION spacetime.guard();\n", qname);
+    buf_printf(out,
+               "CREATE TRIGGER st_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT " ST_GUARD_WHEN
+               " EXECUTE FUNCTION spacetime.guard();\n",
+               qname);
 }
 
 void ddl_create_database(Buf *out, const char *qschema, const char *name)
@@ -18,17 +20,22 @@ void ddl_create_database(Buf *out, const char *qschema, const char *name)
     put_literal(out, buf_str(&text));
     buf_put_text(out, ";\n");
     for (int i = 0; i < LOG_SEGMENTS; i++) {
-        buf_printf(out, "CREATE TABLE %s.st_log_%d (first_offset bigint PRIMARY KEY, last_offset bigint NOT NULL, schema_version integer NOT NULL, "
-                   "checksum bigint NOT NULL, payload bytea NOT NULL) WITH (autovacuum_enabled = off);\n", qschema, i);
+        buf_printf(
+            out,
+            "CREATE TABLE %s.st_log_%d (first_offset bigint PRIMARY KEY, last_offset bigint NOT NULL, schema_version integer NOT NULL, "
+            "checksum bigint NOT NULL, payload bytea NOT NULL) WITH (autovacuum_enabled = off);\n",
+            qschema, i);
         buf_printf(out, "ALTER TABLE %s.st_log_%d ALTER payload SET STORAGE EXTERNAL;\n", qschema, i);
         OWN(buf) Buf name_ = {0};
         buf_printf(&name_, "%s.st_log_%d", qschema, i);
         put_guard(out, buf_cstr(&name_));
     }
     static const char *const own[] = {
-        "st_state (materialised bigint NOT NULL, schema_version integer NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()) WITH (fillfactor = 50)",
+        "st_state (materialised bigint NOT NULL, schema_version integer NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()) WITH "
+        "(fillfactor = 50)",
         "st_client (identity bytea NOT NULL, connection_id bytea NOT NULL, PRIMARY KEY (identity, connection_id))",
-        "st_sequence (table_id bigint NOT NULL, col integer NOT NULL, allocated numeric NOT NULL, PRIMARY KEY (table_id, col)) WITH (fillfactor = 50)"};
+        "st_sequence (table_id bigint NOT NULL, col integer NOT NULL, allocated numeric NOT NULL, PRIMARY KEY (table_id, col)) WITH "
+        "(fillfactor = 50)"};
     for (size_t i = 0; i < COUNT_OF(own); i++) {
         buf_printf(out, "CREATE TABLE %s.%s;\n", qschema, own[i]);
         OWN(buf) Buf name_ = {0};
@@ -121,9 +128,12 @@ void ddl_alter_table(Buf *out, const TableLayout *from, const DbLayout *l, const
         put_ident(&name, key_name.len > PG_NAME_BYTES_MAX ? STR("st_pkey") : key_name);
         buf_printf(out, "DO $st$ DECLARE c name; BEGIN SELECT conname INTO STRICT c FROM pg_catalog.pg_constraint WHERE conrelid = ");
         put_literal(out, str_of(to->qname));
-        buf_printf(out, "::regclass AND contype = 'p'; EXECUTE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %%I', c); END $st$;\n", to->qname);
+        buf_printf(out, "::regclass AND contype = 'p'; EXECUTE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %%I', c); END $st$;\n",
+                   to->qname);
         buf_printf(out, "ALTER TABLE %s ADD COLUMN \"st_row\" bigint;\n", to->qname);
-        buf_printf(out, "UPDATE %s AS t SET \"st_row\" = n.n FROM (SELECT ctid, row_number() OVER (ORDER BY %s) AS n FROM %s) n WHERE t.ctid = n.ctid;\n",
+        buf_printf(out,
+                   "UPDATE %s AS t SET \"st_row\" = n.n FROM (SELECT ctid, row_number() OVER (ORDER BY %s) AS n FROM %s) n WHERE t.ctid = "
+                   "n.ctid;\n",
                    to->qname, from->columns[from->key], to->qname);
         buf_printf(out, "ALTER TABLE %s ADD PRIMARY KEY (\"st_row\");\n", to->qname);
     }

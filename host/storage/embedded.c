@@ -36,7 +36,7 @@ struct Embedded {
     gid_t gid;
     char user[64];
     int lock_fd;
-    pid_t child;     /* 0: adopted */
+    pid_t child; /* 0: adopted */
     pid_t postmaster;
     pthread_t guard; /* starts PostgreSQL again when it dies; while it runs, `child` and `postmaster` are its own */
     bool guarded;
@@ -77,7 +77,8 @@ static Status write_file(const char *path, const char *text, mode_t mode, uid_t 
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return FAIL(err, S_IO, "cannot write %s: %s", temp, strerror(errno));
-    bool ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fchmod(fd, mode) == 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0);
+    bool ok =
+        write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fchmod(fd, mode) == 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0);
     ok = fsync(fd) == 0 && ok;
     close(fd);
     if (!ok || rename(temp, path) != 0)
@@ -211,9 +212,12 @@ static Status check_path(const Embedded *e, Error *err)
     for (char *p = path + 1; (p = strchr(p, '/')); p++) {
         *p = 0;
         struct stat st;
-        bool ok = stat(path, &st) == 0 && ((st.st_mode & S_IXOTH) || st.st_uid == e->uid || (st.st_gid == e->gid && (st.st_mode & S_IXGRP)));
+        bool ok =
+            stat(path, &st) == 0 && ((st.st_mode & S_IXOTH) || st.st_uid == e->uid || (st.st_gid == e->gid && (st.st_mode & S_IXGRP)));
         if (!ok)
-            return FAIL(err, S_DENIED, "the user %s, as whom PostgreSQL runs, cannot enter %s: give it permission to search there (chmod o+x), or choose another data directory",
+            return FAIL(err, S_DENIED,
+                        "the user %s, as whom PostgreSQL runs, cannot enter %s: give it permission to search there (chmod o+x), or choose "
+                        "another data directory",
                         e->user, path);
         *p = '/';
     }
@@ -222,26 +226,35 @@ static Status check_path(const Embedded *e, Error *err)
 
 static const char settings[] =
     "# Written by spacetime-pg at every start. Your own settings go to postgresql.auto.conf (ALTER SYSTEM).\n"
-    "listen_addresses = ''\nunix_socket_permissions = 0700\nmax_connections = 100\nshared_buffers = 128MB\nfsync = on\nfull_page_writes = on\n"
-    "synchronous_commit = on\nwal_compression = on\nwal_buffers = 32MB\nwal_level = replica\nmax_wal_size = 2GB\nmin_wal_size = 256MB\ncheckpoint_timeout = 15min\n"
+    "listen_addresses = ''\nunix_socket_permissions = 0700\nmax_connections = 100\nshared_buffers = 128MB\nfsync = on\nfull_page_writes = "
+    "on\n"
+    "synchronous_commit = on\nwal_compression = on\nwal_buffers = 32MB\nwal_level = replica\nmax_wal_size = 2GB\nmin_wal_size = "
+    "256MB\ncheckpoint_timeout = 15min\n"
     "checkpoint_completion_target = 0.9\njit = off\nwal_writer_delay = 200ms\nbgwriter_delay = 200ms\nautovacuum_naptime = 20s\n"
-    "random_page_cost = 1.1\nlogging_collector = off\nlog_min_messages = warning\nlog_checkpoints = off\nlog_autovacuum_min_duration = -1\ntimezone = UTC\nlog_timezone = UTC\n"
+    "random_page_cost = 1.1\nlogging_collector = off\nlog_min_messages = warning\nlog_checkpoints = off\nlog_autovacuum_min_duration = "
+    "-1\ntimezone = UTC\nlog_timezone = UTC\n"
     "huge_pages = try\nmax_prepared_transactions = 0\n";
 
 static Status configure(Embedded *e, Error *err)
 {
-    OWN(free) char *conf = x_sprintf("%s/spacetime.conf", e->cluster), *hba = x_sprintf("%s/pg_hba.conf", e->cluster),
-                   *ident = x_sprintf("%s/pg_ident.conf", e->cluster), *text = x_sprintf("%sunix_socket_directories = '%s'\n", settings, e->socket_dir);
+    OWN(free)
+    char *conf = x_sprintf("%s/spacetime.conf", e->cluster), *hba = x_sprintf("%s/pg_hba.conf", e->cluster),
+         *ident = x_sprintf("%s/pg_ident.conf", e->cluster),
+         *text = x_sprintf("%sunix_socket_directories = '%s'\n", settings, e->socket_dir);
     TRY(write_file(conf, text, 0600, e->uid, e->gid, err));
-    TRY(write_file(hba, "# Written by spacetime-pg at every start.\nlocal all all peer map=spacetime\nlocal replication all peer map=spacetime\n", 0600, e->uid, e->gid, err));
+    TRY(write_file(
+        hba, "# Written by spacetime-pg at every start.\nlocal all all peer map=spacetime\nlocal replication all peer map=spacetime\n",
+        0600, e->uid, e->gid, err));
     OWN(buf) Buf map = {0};
-    buf_printf(&map, "# Written by spacetime-pg at every start.\nspacetime root spacetime\nspacetime %s spacetime\n", e->user[0] ? e->user : "postgres");
+    buf_printf(&map, "# Written by spacetime-pg at every start.\nspacetime root spacetime\nspacetime %s spacetime\n",
+               e->user[0] ? e->user : "postgres");
     return write_file(ident, buf_cstr(&map), 0600, e->uid, e->gid, err);
 }
 
 static Status init_cluster(Embedded *e, Error *err)
 {
-    OWN(free) char *fresh = x_sprintf("%s.new", e->cluster), *initdb = x_sprintf("%s/initdb", e->bin), *conf = x_sprintf("%s/postgresql.conf", fresh);
+    OWN(free)
+    char *fresh = x_sprintf("%s.new", e->cluster), *initdb = x_sprintf("%s/initdb", e->bin), *conf = x_sprintf("%s/postgresql.conf", fresh);
     OWN(free) char *rm = x_strdup("/bin/rm");
     struct stat st;
     if (lstat(fresh, &st) == 0) { /* an earlier attempt that was cut short */
@@ -251,7 +264,8 @@ static Status init_cluster(Embedded *e, Error *err)
     TRY(make_dir(fresh, 0700, err));
     if (geteuid() == 0 && chown(fresh, e->uid, e->gid) != 0)
         return FAIL(err, S_IO, "cannot give %s to %s: %s", fresh, e->user, strerror(errno));
-    char *argv[] = {initdb, "-D", fresh, "-U", "spacetime", "-A", "peer", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions", NULL};
+    char *argv[] = {
+        initdb, "-D", fresh, "-U", "spacetime", "-A", "peer", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions", NULL};
     TRY(run(e, argv, err));
     FILE *f = fopen(conf, "ae");
     if (!f || fputs("\ninclude 'spacetime.conf'\n", f) < 0 || fclose(f) != 0)
@@ -293,7 +307,9 @@ static Status check_version(const Embedded *e, Error *err)
     const char *digits = strpbrk(text, "0123456789");
     major = digits ? atoi(digits) : 0;
     if (have != major)
-        return FAIL(err, S_INVALID, "%s was made by PostgreSQL %d, and %s is version %d. Install PostgreSQL %d beside it (then it is found by itself), or upgrade the cluster: "
+        return FAIL(err, S_INVALID,
+                    "%s was made by PostgreSQL %d, and %s is version %d. Install PostgreSQL %d beside it (then it is found by itself), or "
+                    "upgrade the cluster: "
                     "stop the host, run pg_upgrade from /usr/lib/postgresql/%d/bin with -d %s, and put the result in its place",
                     e->cluster, have, e->bin, major, have, major, e->cluster);
     return S_OK;
@@ -540,7 +556,8 @@ Status embedded_start(Embedded **ret, const char *data_dir, void (*note)(const c
     e->bin = pg_bin();
     Status code = S_OK;
     if (!e->bin)
-        code = FAIL(err, S_NOT_FOUND, "PostgreSQL is not installed (looked in /usr/lib/postgresql/*/bin, /usr/bin, /usr/local/bin; set SPACETIME_PG_BIN). "
+        code = FAIL(err, S_NOT_FOUND,
+                    "PostgreSQL is not installed (looked in /usr/lib/postgresql/*/bin, /usr/bin, /usr/local/bin; set SPACETIME_PG_BIN). "
                     "Install it, or give --postgres a connection string");
     else if (strpbrk(full, "'\\,\""))
         code = FAIL(err, S_INVALID, "the data directory's path contains a quote, comma or backslash: %s", full);

@@ -21,10 +21,7 @@ Str physical_name(Arena *a, Str name, bool is_column)
     return str_of(arena_sprintf(a, "%s%.*s_%08x", lead ? "x" : "", (int)keep, name.ptr, hash));
 }
 
-static bool same_cols(uint16_t n, const uint16_t *x, uint16_t m, const uint16_t *y)
-{
-    return n == m && !memcmp(x, y, n * sizeof *x);
-}
+static bool same_cols(uint16_t n, const uint16_t *x, uint16_t m, const uint16_t *y) { return n == m && !memcmp(x, y, n * sizeof *x); }
 
 uint32_t layout_indexes(Arena *a, const TableDef *t, PhysIndex **ret)
 {
@@ -106,7 +103,8 @@ static void build_statements(Arena *a, TableLayout *t)
             if (i == t->key)
                 continue;
             if (keep_when_equal(t->types[i]))
-                buf_printf(&b, "%s%s = CASE WHEN t.%s IS NOT DISTINCT FROM u.c%u THEN t.%s ELSE u.c%u END", comma, t->columns[i], t->columns[i], i, t->columns[i], i);
+                buf_printf(&b, "%s%s = CASE WHEN t.%s IS NOT DISTINCT FROM u.c%u THEN t.%s ELSE u.c%u END", comma, t->columns[i],
+                           t->columns[i], i, t->columns[i], i);
             else
                 buf_printf(&b, "%s%s = u.c%u", comma, t->columns[i], i);
             comma = ", ";

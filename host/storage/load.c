@@ -13,9 +13,12 @@ Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err)
     Params p = {0};
     params_text(&p, str_of(l->schema));
     OWN(result) PGresult *r = NULL;
-    TRY(pg_query(pg, &r, err, "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attgenerated <> ''"
+    TRY(pg_query(pg, &r, err,
+                 "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attgenerated <> ''"
                  " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-                 " WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'p') ORDER BY c.relname COLLATE \"C\", a.attnum", &p, false));
+                 " WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'p') ORDER BY c.relname "
+                 "COLLATE \"C\", a.attnum",
+                 &p, false));
     int n = PQntuples(r);
     for (uint32_t i = 0; i < l->ntables; i++) {
         const TableLayout *t = &l->tables[i];
@@ -32,15 +35,17 @@ Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err)
             bool required = *PQgetvalue(r, k, 3) == 't';
             if (c == t->ncols) {
                 if (required && *PQgetvalue(r, k, 4) != 't')
-                    return FAIL(err, S_CONFLICT, "table %s: the column %s that was added by hand is NOT NULL without a default; our rows do not fill it",
+                    return FAIL(err, S_CONFLICT,
+                                "table %s: the column %s that was added by hand is NOT NULL without a default; our rows do not fill it",
                                 t->qname, buf_cstr(&quoted));
                 continue;
             }
-            const char *want = t->types[c]->kind == PG_TIMESTAMPTZ ? "timestamp with time zone"
+            const char *want = t->types[c]->kind == PG_TIMESTAMPTZ                                          ? "timestamp with time zone"
                                : t->types[c]->kind == PG_ARRAY && t->types[c]->elem->kind == PG_TIMESTAMPTZ ? "timestamp with time zone[]"
-                                                                                                             : t->types[c]->sql;
+                                                                                                            : t->types[c]->sql;
             if (strcmp(type, want))
-                return FAIL(err, S_CONFLICT, "table %s, column %s: PostgreSQL has %s where the module needs %s", t->qname, t->columns[c], type, want);
+                return FAIL(err, S_CONFLICT, "table %s, column %s: PostgreSQL has %s where the module needs %s", t->qname, t->columns[c],
+                            type, want);
             found++;
         }
         for (uint16_t c = 0; found && found != t->ncols && c < t->ncols; c++) {
@@ -70,11 +75,16 @@ static void describe_key(const TableLayout *t, const uint8_t *p, const uint8_t *
             return;
         if (c == t->key) {
             PgKind k = t->types[c]->kind;
-            if (len == 8 && k == PG_INT8) snprintf(out, size, "%lld", (long long)(int64_t)be_u64(p));
-            else if (len == 4) snprintf(out, size, "%d", (int)be_u32(p));
-            else if (len == 2) snprintf(out, size, "%d", (int16_t)be_u16(p));
-            else if (k == PG_TEXT || k == PG_ENUM) snprintf(out, size, "\"%.*s\"", (int)MIN(len, 60), (const char *)p);
-            else if (len >= 0 && len <= 40) hex_encode(out, p, (size_t)len);
+            if (len == 8 && k == PG_INT8)
+                snprintf(out, size, "%lld", (long long)(int64_t)be_u64(p));
+            else if (len == 4)
+                snprintf(out, size, "%d", (int)be_u32(p));
+            else if (len == 2)
+                snprintf(out, size, "%d", (int16_t)be_u16(p));
+            else if (k == PG_TEXT || k == PG_ENUM)
+                snprintf(out, size, "\"%.*s\"", (int)MIN(len, 60), (const char *)p);
+            else if (len >= 0 && len <= 40)
+                hex_encode(out, p, (size_t)len);
             return;
         }
         p += len > 0 ? len : 0;
@@ -178,7 +188,8 @@ static Status load_sequences(PGconn *pg, const DbLayout *l, const LoadSink *sink
     TRY(pg_exec(pg, &c, err, buf_cstr(&sql)));
     for (int i = 0; i < PQntuples(c); i++) {
         CommitClient client = {.connected = true};
-        if (!hex_decode(client.identity, 32, str_of(PQgetvalue(c, i, 0))) || !hex_decode(client.connection_id, 16, str_of(PQgetvalue(c, i, 1))))
+        if (!hex_decode(client.identity, 32, str_of(PQgetvalue(c, i, 0))) ||
+            !hex_decode(client.connection_id, 16, str_of(PQgetvalue(c, i, 1))))
             return FAIL(err, S_INTERNAL, "st_client holds a malformed row");
         for (int k = 0; k < 16; k++) { /* text order -> wire order */
             uint8_t b = client.identity[k];
@@ -203,11 +214,13 @@ static Status replay_row(const PGresult *r, int i, const DbLayout *l, const Load
     if (last <= *offset)
         return S_OK; /* in the tables already, the segment waits for its TRUNCATE */
     if (first > *offset + 1)
-        return FAIL(err, S_INTERNAL, "the commit log has a gap: offset %llu follows %llu", (unsigned long long)first, (unsigned long long)*offset);
+        return FAIL(err, S_INTERNAL, "the commit log has a gap: offset %llu follows %llu", (unsigned long long)first,
+                    (unsigned long long)*offset);
     if ((uint64_t)crc32(0, payload.ptr, (uInt)payload.len) != be_u64(PQgetvalue(r, i, 3)))
         return FAIL(err, S_INTERNAL, "commit log row %llu: the checksum is wrong", (unsigned long long)first);
     if (version != l->image.version)
-        return FAIL(err, S_INTERNAL, "commit log row %llu has schema version %u, the catalog %u", (unsigned long long)first, version, l->image.version);
+        return FAIL(err, S_INTERNAL, "commit log row %llu has schema version %u, the catalog %u", (unsigned long long)first, version,
+                    l->image.version);
     Reader in = reader_of(payload);
     uint64_t at = first;
     while (reader_left(&in) && !in.bad) {
@@ -215,7 +228,8 @@ static Status replay_row(const PGresult *r, int i, const DbLayout *l, const Load
         CommitHeader h;
         Reader rec = reader_of(record);
         if (commit_read_header(&rec, &h, err) != S_OK || h.offset != at)
-            return FAIL(err, S_INTERNAL, "commit log row %llu: record %llu is malformed", (unsigned long long)first, (unsigned long long)at);
+            return FAIL(err, S_INTERNAL, "commit log row %llu: record %llu is malformed", (unsigned long long)first,
+                        (unsigned long long)at);
         if (at == *offset + 1) {
             TRY(sink->replay(sink->user, record, err));
             *offset = at;
@@ -230,8 +244,11 @@ static Status replay_row(const PGresult *r, int i, const DbLayout *l, const Load
 static Status replay_log(PGconn *pg, const DbLayout *l, const LoadSink *sink, uint64_t *offset, Error *err)
 {
     OWN(buf) Buf sql = {0};
-    buf_printf(&sql, "DECLARE st_log NO SCROLL CURSOR FOR SELECT * FROM (SELECT * FROM %s.st_log_0 UNION ALL SELECT * FROM %s.st_log_1 UNION ALL SELECT * FROM %s.st_log_2) l"
-               " WHERE last_offset > %llu ORDER BY first_offset", l->qschema, l->qschema, l->qschema, (unsigned long long)*offset);
+    buf_printf(&sql,
+               "DECLARE st_log NO SCROLL CURSOR FOR SELECT * FROM (SELECT * FROM %s.st_log_0 UNION ALL SELECT * FROM %s.st_log_1 UNION ALL "
+               "SELECT * FROM %s.st_log_2) l"
+               " WHERE last_offset > %llu ORDER BY first_offset",
+               l->qschema, l->qschema, l->qschema, (unsigned long long)*offset);
     TRY(pg_exec(pg, NULL, err, buf_cstr(&sql)));
     for (;;) {
         Params none = {0};
@@ -251,8 +268,11 @@ static Status load_in_snapshot(PGconn *pg, const Lease *lease, const LoadSink *s
     params_i64(&p, (int64_t)lease->database_id);
     params_i64(&p, (int64_t)lease->epoch);
     OWN(result) PGresult *d = NULL;
-    TRY(pg_query(pg, &d, err, "SELECT d.schema_name, d.schema_version, f.epoch = $2, n.oid IS NOT NULL FROM spacetime.databases d JOIN spacetime.fence f ON f.database_id = d.id"
-                 " LEFT JOIN pg_namespace n ON n.oid = d.schema_oid AND n.nspname = d.schema_name WHERE d.id = $1", &p, false));
+    TRY(pg_query(pg, &d, err,
+                 "SELECT d.schema_name, d.schema_version, f.epoch = $2, n.oid IS NOT NULL FROM spacetime.databases d JOIN spacetime.fence "
+                 "f ON f.database_id = d.id"
+                 " LEFT JOIN pg_namespace n ON n.oid = d.schema_oid AND n.nspname = d.schema_name WHERE d.id = $1",
+                 &p, false));
     if (!PQntuples(d))
         return FAIL(err, S_NOT_FOUND, "there is no database %llu", (unsigned long long)lease->database_id);
     if (*PQgetvalue(d, 0, 2) != 't')
@@ -271,7 +291,8 @@ static Status load_in_snapshot(PGconn *pg, const Lease *lease, const LoadSink *s
         code = sink->schema(sink->user, &l->image, program, err);
     for (uint32_t i = 0; code == S_OK && i < l->ntables; i++) {
         OWN(buf) Buf sql = {0};
-        buf_put_text(&sql, "SELECT CASE WHEN reltuples >= 0 THEN reltuples::bigint ELSE pg_relation_size(oid) / 80 END FROM pg_class WHERE oid = ");
+        buf_put_text(
+            &sql, "SELECT CASE WHEN reltuples >= 0 THEN reltuples::bigint ELSE pg_relation_size(oid) / 80 END FROM pg_class WHERE oid = ");
         put_literal(&sql, str_of(l->tables[i].qname));
         buf_put_text(&sql, "::regclass");
         OWN(result) PGresult *r = NULL;

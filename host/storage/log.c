@@ -23,8 +23,11 @@ enum { EVENT_WAKE = 1, EVENT_CONN = 2, EVENT_MAX = 64, RECORDS_A_TURN = 4096 };
 
 void put_log_insert(Buf *out, const char *qschema, int segment)
 {
-    buf_printf(out, "INSERT INTO %s.st_log_%d SELECT $1::bigint, $2::bigint, $3::integer, $4::bigint, $5::bytea FROM (SELECT 1 / count(*) AS ok FROM"
-               " (SELECT 1 FROM spacetime.fence WHERE database_id = $6::bigint AND epoch = $7::bigint FOR SHARE) s) f WHERE f.ok = 1", qschema, segment);
+    buf_printf(
+        out,
+        "INSERT INTO %s.st_log_%d SELECT $1::bigint, $2::bigint, $3::integer, $4::bigint, $5::bytea FROM (SELECT 1 / count(*) AS ok FROM"
+        " (SELECT 1 FROM spacetime.fence WHERE database_id = $6::bigint AND epoch = $7::bigint FOR SHARE) s) f WHERE f.ok = 1",
+        qschema, segment);
 }
 
 static void progress(Storage *s, Db *db)
@@ -42,9 +45,11 @@ static Status check_record(Db *db, Bytes record, CommitHeader *h, Error *err)
     uint64_t expected = atomic_load_explicit(&db->complete, memory_order_relaxed) + 1;
     const DbLayout *l = db->log_layout;
     if (h->offset != expected)
-        return FAIL(err, S_INTERNAL, "the worker sent commit record %llu where %llu is next", (unsigned long long)h->offset, (unsigned long long)expected);
+        return FAIL(err, S_INTERNAL, "the worker sent commit record %llu where %llu is next", (unsigned long long)h->offset,
+                    (unsigned long long)expected);
     if (h->schema_version != l->image.version)
-        return FAIL(err, S_INTERNAL, "commit record %llu was written for schema version %u, not %u", (unsigned long long)h->offset, h->schema_version, l->image.version);
+        return FAIL(err, S_INTERNAL, "commit record %llu was written for schema version %u, not %u", (unsigned long long)h->offset,
+                    h->schema_version, l->image.version);
     TRY(commit_validate(record, &l->image, err));
     CommitClient c;
     CommitSequence q;
@@ -76,7 +81,8 @@ static Status check_record(Db *db, Bytes record, CommitHeader *h, Error *err)
 static void take_record(Storage *s, Db *db, Bytes record, const CommitHeader *h)
 {
     Chunk *c = db->waiting.tail;
-    if (!c || c->resend || c->version != h->schema_version || (c->payload.len && c->payload.len + record.len + 4 > s->config.batch_bytes_max)) {
+    if (!c || c->resend || c->version != h->schema_version ||
+        (c->payload.len && c->payload.len + record.len + 4 > s->config.batch_bytes_max)) {
         c = chunk_new(s);
         c->first = h->offset;
         c->version = h->schema_version;
@@ -92,7 +98,8 @@ static void take_record(Storage *s, Db *db, Bytes record, const CommitHeader *h)
 
 static bool backlog_full(const Storage *s, const Db *db)
 {
-    return db->waiting.bytes >= s->config.backlog_bytes_max || atomic_load_explicit(&db->pending_bytes, memory_order_relaxed) >= 2 * s->config.unmaterialised_bytes_max;
+    return db->waiting.bytes >= s->config.backlog_bytes_max ||
+           atomic_load_explicit(&db->pending_bytes, memory_order_relaxed) >= 2 * s->config.unmaterialised_bytes_max;
 }
 
 static void refresh_layout(Storage *s, Db *db)
@@ -159,7 +166,8 @@ static bool gather(Storage *s, Db *db)
 
 static void watch(Storage *s, LogConn *c, bool add)
 {
-    struct epoll_event ev = {.events = EPOLLIN | (c->want_write ? (uint32_t)EPOLLOUT : 0u), .data.u64 = EVENT_CONN + (uint64_t)(c - s->log)};
+    struct epoll_event ev = {.events = EPOLLIN | (c->want_write ? (uint32_t)EPOLLOUT : 0u),
+                             .data.u64 = EVENT_CONN + (uint64_t)(c - s->log)};
     (void)epoll_ctl(s->epoll_fd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, PQsocket(c->pg), &ev);
 }
 
@@ -248,7 +256,8 @@ static bool send_batch(LogConn *c, Db *db, Chunk *b, uint32_t conn_index)
     ints[3] = __builtin_bswap64((uint64_t)crc32(0, b->payload.ptr, (uInt)b->payload.len));
     ints[5] = __builtin_bswap64(db->id);
     ints[6] = __builtin_bswap64(db->epoch);
-    const char *v[7] = {(char *)&ints[0], (char *)&ints[1], (char *)&version, (char *)&ints[3], (char *)b->payload.ptr, (char *)&ints[5], (char *)&ints[6]};
+    const char *v[7] = {(char *)&ints[0],       (char *)&ints[1], (char *)&version, (char *)&ints[3],
+                        (char *)b->payload.ptr, (char *)&ints[5], (char *)&ints[6]};
     int len[7] = {8, 8, 4, 8, (int)b->payload.len, 8, 8}, format[7] = {1, 1, 1, 1, 1, 1, 1};
     if (!PQsendQueryPrepared(c->pg, "b", 0, NULL, NULL, NULL, 0) || !PQsendQueryPrepared(c->pg, name, 7, v, len, format, 0))
         return false;
@@ -364,8 +373,7 @@ static void on_readable(Storage *s, LogConn *c)
                 return;
             break;
         case PGRES_PIPELINE_ABORTED:
-        case PGRES_TUPLES_OK:
-            break;
+        case PGRES_TUPLES_OK: break;
         default:
             if (!c->has_error) {
                 c->has_error = true;
@@ -412,7 +420,8 @@ static void adopt_connections(Storage *s)
 static void judge_pressure(Storage *s, Db *db, uint64_t now)
 {
     const StorageConfig *k = &s->config;
-    uint64_t pending = atomic_load_explicit(&db->pending_bytes, memory_order_relaxed), oldest = atomic_load_explicit(&db->oldest_ns, memory_order_relaxed);
+    uint64_t pending = atomic_load_explicit(&db->pending_bytes, memory_order_relaxed),
+             oldest = atomic_load_explicit(&db->oldest_ns, memory_order_relaxed);
     uint64_t held = db->waiting.bytes + (db->inflight ? db->inflight->payload.len : 0);
     if (!db->pressure && !oldest && held < k->backlog_bytes_max / 2)
         return;
@@ -427,10 +436,12 @@ static void judge_pressure(Storage *s, Db *db, uint64_t now)
     db->pressure = (int)level;
     char why[256] = "";
     if (log_full)
-        snprintf(why, sizeof why, "PostgreSQL %s; %llu MB of commit records wait", s->server_away ? "does not answer" : "is slow", (unsigned long long)(held >> 20));
+        snprintf(why, sizeof why, "PostgreSQL %s; %llu MB of commit records wait", s->server_away ? "does not answer" : "is slow",
+                 (unsigned long long)(held >> 20));
     else if (level) {
         pthread_mutex_lock(&s->mu);
-        snprintf(why, sizeof why, "the tables are %llu ms behind%s%.180s", (unsigned long long)lag_ms, *db->blocked_by ? ": " : "", db->blocked_by);
+        snprintf(why, sizeof why, "the tables are %llu ms behind%s%.180s", (unsigned long long)lag_ms, *db->blocked_by ? ": " : "",
+                 db->blocked_by);
         pthread_mutex_unlock(&s->mu);
     }
     if (k->on_pressure)
@@ -485,9 +496,7 @@ static void run_command(Storage *s, LogCommand *k)
             watch_bell(s, db, true);
         }
         break;
-    case LOG_CLOSE_SOURCE:
-        close_source(s, db);
-        break;
+    case LOG_CLOSE_SOURCE: close_source(s, db); break;
     case LOG_PAUSE:
         pthread_mutex_lock(&s->mu);
         k->ok = !db->paused;

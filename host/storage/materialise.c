@@ -28,8 +28,8 @@ typedef struct FoldTable {
     const TableLayout *layout;
     Entry *entries;
     uint32_t n, cap;
-    uint32_t *slots; /* index + 1 */
-    uint32_t nslots; /* power of two */
+    uint32_t *slots;           /* index + 1 */
+    uint32_t nslots;           /* power of two */
     uint32_t nupdated, nadded; /* of the round */
 } FoldTable;
 typedef struct Expect { /* what an answer must say */
@@ -47,12 +47,16 @@ typedef struct Fold {
     uint32_t nexpect, cap_expect;
     Buf *cols;
     uint32_t ncols;
-    struct Prepared { uint32_t table, version; uint8_t kinds; } *prepared; /* on this connection */
+    struct Prepared {
+        uint32_t table, version;
+        uint8_t kinds;
+    } * prepared; /* on this connection */
     uint32_t nprepared, cap_prepared;
     uint32_t carriers[16]; /* OIDs of spacetime.a_* in the order of carrier_names */
 } Fold;
 
-static const char *const carrier_names[] = {"a_bool", "a_int2", "a_int4", "a_int8", "a_numeric", "a_float4", "a_float8", "a_text", "a_bytea", "a_uuid", "a_timestamptz"};
+static const char *const carrier_names[] = {"a_bool",   "a_int2", "a_int4",  "a_int8", "a_numeric",    "a_float4",
+                                            "a_float8", "a_text", "a_bytea", "a_uuid", "a_timestamptz"};
 
 /* ---- folding --------------------------------------------------------------------------------- */
 
@@ -214,9 +218,14 @@ static uint64_t sort_prefix(const PgType *p, const uint8_t *key, uint32_t len)
 {
     const uint64_t flip = UINT64_C(1) << 63;
     switch (p->kind) {
-    case PG_INT2: case PG_INT4: case PG_INT8: case PG_TIMESTAMPTZ: {
-        int64_t v = p->width == 1 ? (p->is_signed ? (int8_t)*key : *key) : p->width == 2 ? (p->is_signed ? (int16_t)load_u16(key) : load_u16(key))
-                    : p->width == 4 ? (p->is_signed ? (int32_t)load_u32(key) : (int64_t)load_u32(key)) : load_i64(key);
+    case PG_INT2:
+    case PG_INT4:
+    case PG_INT8:
+    case PG_TIMESTAMPTZ: {
+        int64_t v = p->width == 1   ? (p->is_signed ? (int8_t)*key : *key)
+                    : p->width == 2 ? (p->is_signed ? (int16_t)load_u16(key) : load_u16(key))
+                    : p->width == 4 ? (p->is_signed ? (int32_t)load_u32(key) : (int64_t)load_u32(key))
+                                    : load_i64(key);
         return (uint64_t)v ^ flip;
     }
     case PG_NUMERIC: { /* the words that differ in practice come last: small wide numbers sort by their low word */
@@ -225,8 +234,10 @@ static uint64_t sort_prefix(const PgType *p, const uint8_t *key, uint32_t len)
         uint64_t high = load_u64(key + p->width - 8);
         return high ? high ^ (p->is_signed ? flip : 0) : load_u64(key) >> 1 | (p->is_signed ? flip : 0);
     }
-    case PG_FIXED: case PG_UUID: return load_u64(key + p->width - 8);
-    case PG_TEXT: case PG_BYTEA: {
+    case PG_FIXED:
+    case PG_UUID: return load_u64(key + p->width - 8);
+    case PG_TEXT:
+    case PG_BYTEA: {
         uint8_t first[8] = {0};
         memcpy(first, key + 4, MIN(len - 4u, 8u));
         return be_u64(first);
@@ -482,12 +493,20 @@ static void send_clients(Round *r)
             continue;
         store_u32(ids.ptr + 12, __builtin_bswap32(n));
         store_u32(conns.ptr + 12, __builtin_bswap32(n));
-        Params p = {.n = 2, .v = {(char *)ids.ptr, (char *)conns.ptr}, .len = {(int)ids.len, (int)conns.len}, .binary = {1, 1}, .oid = {1001, 1001}};
+        Params p = {.n = 2,
+                    .v = {(char *)ids.ptr, (char *)conns.ptr},
+                    .len = {(int)ids.len, (int)conns.len},
+                    .binary = {1, 1},
+                    .oid = {1001, 1001}};
         buf_reset(&sql);
         if (present)
-            buf_printf(&sql, "INSERT INTO %s.st_client (identity, connection_id) SELECT unnest($1), unnest($2) ON CONFLICT DO NOTHING", r->layout->qschema);
+            buf_printf(&sql, "INSERT INTO %s.st_client (identity, connection_id) SELECT unnest($1), unnest($2) ON CONFLICT DO NOTHING",
+                       r->layout->qschema);
         else
-            buf_printf(&sql, "DELETE FROM %s.st_client c USING (SELECT unnest($1) i, unnest($2) k) u WHERE c.identity = u.i AND c.connection_id = u.k", r->layout->qschema);
+            buf_printf(
+                &sql,
+                "DELETE FROM %s.st_client c USING (SELECT unnest($1) i, unnest($2) k) u WHERE c.identity = u.i AND c.connection_id = u.k",
+                r->layout->qschema);
         send_params(r, buf_cstr(&sql), &p);
         expect(r->fold, EXPECT_ANY, NULL, 0, NULL);
     }
@@ -515,10 +534,15 @@ static void send_sequences(Round *r)
         Reader v = reader_of(bytes_of(t->entries[i].row, 16));
         pgtype_encode(&values, number, &v);
     }
-    buf_printf(&sql, "INSERT INTO %s.st_sequence (table_id, col, allocated) SELECT unnest($1), unnest($2), unnest($3)"
-               " ON CONFLICT (table_id, col) DO UPDATE SET allocated = excluded.allocated", r->layout->qschema);
-    Params p = {.n = 3, .v = {(char *)tables.ptr, (char *)cols.ptr, (char *)values.ptr}, .len = {(int)tables.len, (int)cols.len, (int)values.len},
-                .binary = {1, 1, 1}, .oid = {1016, 1007, 1231}};
+    buf_printf(&sql,
+               "INSERT INTO %s.st_sequence (table_id, col, allocated) SELECT unnest($1), unnest($2), unnest($3)"
+               " ON CONFLICT (table_id, col) DO UPDATE SET allocated = excluded.allocated",
+               r->layout->qschema);
+    Params p = {.n = 3,
+                .v = {(char *)tables.ptr, (char *)cols.ptr, (char *)values.ptr},
+                .len = {(int)tables.len, (int)cols.len, (int)values.len},
+                .binary = {1, 1, 1},
+                .oid = {1016, 1007, 1231}};
     send_params(r, buf_cstr(&sql), &p);
     expect(r->fold, EXPECT_ANY, NULL, 0, NULL);
 }
@@ -568,7 +592,10 @@ static Status read_answers(Round *r, bool *ret_stale, Error *err)
             switch (e->kind) {
             case EXPECT_EXACT: wrong = rows != e->rows; break;
             case EXPECT_CHANGED: changed += rows; break;
-            case EXPECT_UPDATED: updated += rows; wanted += e->rows; break;
+            case EXPECT_UPDATED:
+                updated += rows;
+                wanted += e->rows;
+                break;
             case EXPECT_MISSING: missing += rows; break;
             case EXPECT_STATE:
                 if (rows != 1 && code == S_OK) {
@@ -583,8 +610,10 @@ static Status read_answers(Round *r, bool *ret_stale, Error *err)
             if ((e->kind == EXPECT_MISSING) && last && (missing != changed || updated + changed != wanted))
                 wrong = true;
             if (wrong && code == S_OK) {
-                code = FAIL(err, S_CONFLICT, "table %.*s: %s met %llu rows where %llu were expected: it was changed behind our back", STR_FMT(e->table ? e->table->def->name : STR("?")), e->verb,
-                            (unsigned long long)(e->kind == EXPECT_MISSING ? updated + missing : rows), (unsigned long long)(e->kind == EXPECT_MISSING ? wanted : e->rows));
+                code = FAIL(err, S_CONFLICT, "table %.*s: %s met %llu rows where %llu were expected: it was changed behind our back",
+                            STR_FMT(e->table ? e->table->def->name : STR("?")), e->verb,
+                            (unsigned long long)(e->kind == EXPECT_MISSING ? updated + missing : rows),
+                            (unsigned long long)(e->kind == EXPECT_MISSING ? wanted : e->rows));
                 memcpy(err->sqlstate, "02000", 6);
             }
         } else if (st != PGRES_PIPELINE_ABORTED) {
@@ -657,7 +686,8 @@ static Status connect_materialiser(Storage *s, Fold *f, Error *err)
     f->nprepared = 0;
     TRY(conn_open(&s->mat_pg, s->conninfo, s->host_id, CONN_MATERIALISE, err));
     OWN(result) PGresult *r = NULL;
-    TRY(pg_exec(s->mat_pg, &r, err, "SELECT typname, oid::text FROM pg_type WHERE typnamespace = 'spacetime'::regnamespace AND typname LIKE 'a\\_%'"));
+    TRY(pg_exec(s->mat_pg, &r, err,
+                "SELECT typname, oid::text FROM pg_type WHERE typnamespace = 'spacetime'::regnamespace AND typname LIKE 'a\\_%'"));
     for (int i = 0; i < PQntuples(r); i++)
         for (size_t k = 0; k < COUNT_OF(carrier_names); k++)
             if (!strcmp(carrier_names[k], PQgetvalue(r, i, 0)))
@@ -702,8 +732,11 @@ static void leave_room(Storage *s, const FoldTable *ft)
         return;
     OWN(buf) Buf sql = {0};
     OWN(free) char *name = PQescapeLiteral(s->mat_pg, t->qname, strlen(t->qname)) ?: x_strdup("''");
-    buf_printf(&sql, "DO $room$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_class WHERE oid = %s::regclass AND array_to_string(reloptions, ',') LIKE '%%fillfactor%%')"
-               " THEN SET LOCAL lock_timeout = '50ms'; ALTER TABLE %s SET (fillfactor = 45); END IF; END $room$", name, t->qname);
+    buf_printf(&sql,
+               "DO $room$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_class WHERE oid = %s::regclass AND array_to_string(reloptions, ',') LIKE "
+               "'%%fillfactor%%')"
+               " THEN SET LOCAL lock_timeout = '50ms'; ALTER TABLE %s SET (fillfactor = 45); END IF; END $room$",
+               name, t->qname);
     Error err;
     if (simple(s->mat_pg, buf_cstr(&sql), NULL, &err) != S_OK)
         log_debug("table %s keeps its fill factor: %s", t->qname, err.text); /* somebody holds it; nothing is lost but speed */
@@ -735,7 +768,8 @@ static Status round_of(Storage *s, Db *db, const DbLayout *l, const ChunkQueue *
             *ret_done = at;
             return S_OK;
         }
-        return FAIL(err, S_CONFLICT, "the tables of \"%s\" stand at offset %llu, not %llu", l->schema, (unsigned long long)at, (unsigned long long)from);
+        return FAIL(err, S_CONFLICT, "the tables of \"%s\" stand at offset %llu, not %llu", l->schema, (unsigned long long)at,
+                    (unsigned long long)from);
     }
     if (code == S_OK) {
         *ret_done = last;

@@ -64,14 +64,23 @@ void pgjson_put(Buf *out, const Type *t, Reader *r)
     }
     switch (t->kind) {
     case TYPE_BOOL: buf_put_text(out, read_u8(r) ? "true" : "false"); return;
-    case TYPE_I8: case TYPE_U8: case TYPE_I16: case TYPE_U16: case TYPE_I32: case TYPE_U32:
-    case TYPE_I64: case TYPE_U64: case TYPE_I128: case TYPE_U128: {
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16:
+    case TYPE_U16:
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+    case TYPE_U64:
+    case TYPE_I128:
+    case TYPE_U128: {
         const uint8_t *p = read_raw(r, (size_t)t->bsatn_size);
         if (p)
             pgwide_put_decimal(out, pgwide_load(p, (uint8_t)t->bsatn_size, type_is_signed(t)));
         return;
     }
-    case TYPE_I256: case TYPE_U256: {
+    case TYPE_I256:
+    case TYPE_U256: {
         const uint8_t *p = read_raw(r, 32);
         if (!p)
             return;
@@ -119,7 +128,9 @@ void pgjson_put(Buf *out, const Type *t, Reader *r)
         }
         buf_put_u8(out, '}');
         return;
-    case TYPE_SUM: case TYPE_ENUM: case TYPE_RESULT: {
+    case TYPE_SUM:
+    case TYPE_ENUM:
+    case TYPE_RESULT: {
         uint8_t tag = read_u8(r);
         buf_put_u8(out, '{');
         if (t->kind == TYPE_RESULT && !t->nfields)
@@ -154,12 +165,13 @@ void pgjson_put(Buf *out, const Type *t, Reader *r)
         }
         buf_put_u8(out, '}');
         return;
-    default:
-        BUG("type %d has no JSON form", (int)t->kind);
+    default: BUG("type %d has no JSON form", (int)t->kind);
     }
 }
 
-typedef struct Json { const char *p, *end; } Json;
+typedef struct Json {
+    const char *p, *end;
+} Json;
 
 static void json_space(Json *j)
 {
@@ -307,12 +319,18 @@ static Status json_float(Json *j, Buf *out, bool single, Error *err)
         const char *name = buf_cstr(&s);
         uint64_t sign = single ? UINT64_C(1) << 31 : UINT64_C(1) << 63;
         uint64_t inf = single ? 0x7f800000u : UINT64_C(0x7ff0000000000000);
-        if (!strcmp(name, "NaN")) bits = single ? 0x7fc00000u : UINT64_C(0x7ff8000000000000);
-        else if (!strncmp(name, "NaN:", 4)) bits = strtoull(name + 4, NULL, 16);
-        else if (!strcmp(name, "Infinity")) bits = inf;
-        else if (!strcmp(name, "-Infinity")) bits = inf | sign;
-        else if (!strcmp(name, "-0.0")) bits = sign;
-        else return JSON_WRONG(err, "a float");
+        if (!strcmp(name, "NaN"))
+            bits = single ? 0x7fc00000u : UINT64_C(0x7ff8000000000000);
+        else if (!strncmp(name, "NaN:", 4))
+            bits = strtoull(name + 4, NULL, 16);
+        else if (!strcmp(name, "Infinity"))
+            bits = inf;
+        else if (!strcmp(name, "-Infinity"))
+            bits = inf | sign;
+        else if (!strcmp(name, "-0.0"))
+            bits = sign;
+        else
+            return JSON_WRONG(err, "a float");
     } else {
         Str n = json_number(j);
         if (!n.len || n.len >= sizeof text)
@@ -482,7 +500,11 @@ static Status json_value(Json *j, Buf *out, const Type *t, Error *err)
         return S_OK;
     }
     case TYPE_PRODUCT: return json_product(j, out, t, err);
-    case TYPE_SUM: case TYPE_ENUM: case TYPE_RESULT: case TYPE_OPTION: case TYPE_SCHEDULE_AT: return json_sum(j, out, t, err);
+    case TYPE_SUM:
+    case TYPE_ENUM:
+    case TYPE_RESULT:
+    case TYPE_OPTION:
+    case TYPE_SCHEDULE_AT: return json_sum(j, out, t, err);
     default: return json_integer(j, out, t, err);
     }
 }

@@ -18,9 +18,11 @@ static const PgType scalars[] = {
     [TYPE_U32] = {.kind = PG_INT8, .width = 4, .oid = 20, .array_oid = 1016, .sql = "bigint", .wrap = "a_int8"},
     [TYPE_I64] = {.kind = PG_INT8, .width = 8, .is_signed = true, .oid = 20, .array_oid = 1016, .sql = "bigint", .wrap = "a_int8"},
     [TYPE_U64] = {.kind = PG_NUMERIC, .width = 8, .oid = 1700, .array_oid = 1231, .sql = "numeric(20,0)", .wrap = "a_numeric"},
-    [TYPE_I128] = {.kind = PG_NUMERIC, .width = 16, .is_signed = true, .oid = 1700, .array_oid = 1231, .sql = "numeric(39,0)", .wrap = "a_numeric"},
+    [TYPE_I128] =
+        {.kind = PG_NUMERIC, .width = 16, .is_signed = true, .oid = 1700, .array_oid = 1231, .sql = "numeric(39,0)", .wrap = "a_numeric"},
     [TYPE_U128] = {.kind = PG_NUMERIC, .width = 16, .oid = 1700, .array_oid = 1231, .sql = "numeric(39,0)", .wrap = "a_numeric"},
-    [TYPE_I256] = {.kind = PG_NUMERIC, .width = 32, .is_signed = true, .oid = 1700, .array_oid = 1231, .sql = "numeric(78,0)", .wrap = "a_numeric"},
+    [TYPE_I256] =
+        {.kind = PG_NUMERIC, .width = 32, .is_signed = true, .oid = 1700, .array_oid = 1231, .sql = "numeric(78,0)", .wrap = "a_numeric"},
     [TYPE_U256] = {.kind = PG_NUMERIC, .width = 32, .oid = 1700, .array_oid = 1231, .sql = "numeric(78,0)", .wrap = "a_numeric"},
     [TYPE_F32] = {.kind = PG_FLOAT4, .width = 4, .oid = 700, .array_oid = 1021, .sql = "real", .wrap = "a_float4"},
     [TYPE_F64] = {.kind = PG_FLOAT8, .width = 8, .oid = 701, .array_oid = 1022, .sql = "double precision", .wrap = "a_float8"},
@@ -29,7 +31,13 @@ static const PgType scalars[] = {
     [TYPE_ENUM] = {.kind = PG_ENUM, .width = 1, .oid = 25, .array_oid = 1009, .sql = "text", .wrap = "a_text"},
     [TYPE_IDENTITY] = {.kind = PG_FIXED, .width = 32, .oid = 17, .array_oid = 1001, .sql = "bytea", .wrap = "a_bytea"},
     [TYPE_CONNECTION_ID] = {.kind = PG_FIXED, .width = 16, .oid = 17, .array_oid = 1001, .sql = "bytea", .wrap = "a_bytea"},
-    [TYPE_TIMESTAMP] = {.kind = PG_TIMESTAMPTZ, .width = 8, .is_signed = true, .oid = 1184, .array_oid = 1185, .sql = "timestamptz", .wrap = "a_timestamptz"},
+    [TYPE_TIMESTAMP] = {.kind = PG_TIMESTAMPTZ,
+                        .width = 8,
+                        .is_signed = true,
+                        .oid = 1184,
+                        .array_oid = 1185,
+                        .sql = "timestamptz",
+                        .wrap = "a_timestamptz"},
     [TYPE_DURATION] = {.kind = PG_INT8, .width = 8, .is_signed = true, .oid = 20, .array_oid = 1016, .sql = "bigint", .wrap = "a_int8"},
     [TYPE_UUID] = {.kind = PG_UUID, .width = 16, .oid = 2950, .array_oid = 2951, .sql = "uuid", .wrap = "a_uuid"},
 };
@@ -82,7 +90,6 @@ void put_ident(Buf *out, Str name)
 }
 
 /* ---- numbers of up to 256 bits ------------------------------------------------------------- */
-
 
 Wide pgwide_load(const uint8_t *p, uint8_t width, bool is_signed)
 {
@@ -443,15 +450,12 @@ Status pgtype_decode(Buf *out, const PgType *t, const uint8_t *d, int32_t len, E
         buf_put_i64(out, us);
         return S_OK;
     }
-    case PG_NUMERIC:
-        return numeric_decode(out, t, d, len, err);
+    case PG_NUMERIC: return numeric_decode(out, t, d, len, err);
     case PG_TEXT:
         if (!utf8_valid((Str){(const char *)d, (size_t)len}))
             return FAIL(err, S_INVALID, "invalid UTF-8");
         /* fallthrough */
-    case PG_BYTEA:
-        buf_put_blob(out, bytes_of(d, (size_t)len));
-        return S_OK;
+    case PG_BYTEA: buf_put_blob(out, bytes_of(d, (size_t)len)); return S_OK;
     case PG_FIXED:
     case PG_UUID:
         if (len != t->width)
@@ -465,8 +469,7 @@ Status pgtype_decode(Buf *out, const PgType *t, const uint8_t *d, int32_t len, E
                 return S_OK;
             }
         return FAIL(err, S_INVALID, "\"%.*s\" is no variant of the enum", (int)MIN(len, 100), (const char *)d);
-    case PG_ARRAY:
-        return array_decode(out, t, d, len, err);
+    case PG_ARRAY: return array_decode(out, t, d, len, err);
     case PG_JSONB:
         if (len < 1 || *d != 1)
             return wrong_size(t, len, err);
@@ -481,11 +484,9 @@ bool pgtype_needs_check(const Type *t)
 {
     switch (t->kind) {
     case TYPE_STRING:
-    case TYPE_TIMESTAMP:
-        return true;
+    case TYPE_TIMESTAMP: return true;
     case TYPE_ARRAY:
-    case TYPE_OPTION:
-        return pgtype_needs_check(t->elem);
+    case TYPE_OPTION: return pgtype_needs_check(t->elem);
     case TYPE_PRODUCT:
     case TYPE_SUM:
     case TYPE_RESULT:
@@ -493,8 +494,7 @@ bool pgtype_needs_check(const Type *t)
             if (pgtype_needs_check(t->fields[i].type))
                 return true;
         return false;
-    default:
-        return false; /* ScheduleAt lives in jsonb as a number */
+    default: return false; /* ScheduleAt lives in jsonb as a number */
     }
 }
 
@@ -522,8 +522,7 @@ static Status storable(const Type *t, Reader *r, bool in_json, Error *err)
             TRY(storable(t->elem, r, json, err));
         return S_OK;
     }
-    case TYPE_OPTION:
-        return read_u8(r) == 0 ? storable(t->elem, r, in_json || t->elem->kind == TYPE_OPTION, err) : S_OK;
+    case TYPE_OPTION: return read_u8(r) == 0 ? storable(t->elem, r, in_json || t->elem->kind == TYPE_OPTION, err) : S_OK;
     case TYPE_PRODUCT:
         for (uint32_t i = 0; i < t->nfields; i++)
             TRY(storable(t->fields[i].type, r, true, err));
@@ -533,8 +532,7 @@ static Status storable(const Type *t, Reader *r, bool in_json, Error *err)
         uint8_t tag = read_u8(r);
         return tag < t->nfields ? storable(t->fields[tag].type, r, true, err) : S_OK;
     }
-    default:
-        return bsatn_skip(r, t, err);
+    default: return bsatn_skip(r, t, err);
     }
 }
 
@@ -646,9 +644,12 @@ static void put_value_text(Buf *out, const PgType *p, Reader *r)
             uint64_t bits = read_u64(r);
             memcpy(&v, &bits, 8);
         }
-        if (__builtin_isnan(v)) buf_put_text(out, "NaN");
-        else if (__builtin_isinf(v)) buf_put_text(out, v > 0 ? "Infinity" : "-Infinity");
-        else pgtext_put_float(out, v, p->kind == PG_FLOAT4);
+        if (__builtin_isnan(v))
+            buf_put_text(out, "NaN");
+        else if (__builtin_isinf(v))
+            buf_put_text(out, v > 0 ? "Infinity" : "-Infinity");
+        else
+            pgtext_put_float(out, v, p->kind == PG_FLOAT4);
         return;
     }
     case PG_TEXT: {

@@ -35,9 +35,9 @@ Status pg_fail(Error *err, const char *origin, PGconn *pg, const PGresult *res, 
     char state_[6] = "";
     if (state)
         snprintf(state_, sizeof state_, "%s", state);
-    Status code = error_set(err, origin, code_of(state_), "%s%sPostgreSQL: %.*s%s%s%s%s%s%s%s%s%s", what ? what : "", what ? ": " : "", (int)len,
-                            len ? text : "no answer", detail ? " (" : "", detail ? detail : "", detail ? ")" : "", table ? ", table " : "",
-                            table ? table : "", constraint ? ", constraint " : "", constraint ? constraint : "",
+    Status code = error_set(err, origin, code_of(state_), "%s%sPostgreSQL: %.*s%s%s%s%s%s%s%s%s%s", what ? what : "", what ? ": " : "",
+                            (int)len, len ? text : "no answer", detail ? " (" : "", detail ? detail : "", detail ? ")" : "",
+                            table ? ", table " : "", table ? table : "", constraint ? ", constraint " : "", constraint ? constraint : "",
                             *state_ ? ", SQLSTATE " : "", state_);
     if (err)
         memcpy(err->sqlstate, state_, sizeof state_);
@@ -149,14 +149,21 @@ Status conn_open(PGconn **ret, const char *conninfo, const char *host_id, ConnUs
     OWN(buf) Buf sql = {0};
     buf_put_text(&sql,
                  "SET default_transaction_isolation = 'read committed'; SET TimeZone = 'UTC'; SET search_path = pg_catalog; SET jit = off;"
-                 "SET spacetime.writer = 'host'; SET bytea_output = hex; SET extra_float_digits = 1; SET row_security = off; SET IntervalStyle = 'postgres';"
-                 "SET DateStyle = 'ISO, YMD'; SET standard_conforming_strings = on; SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off;"
-                 "SET idle_session_timeout = 0; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');");
+                 "SET spacetime.writer = 'host'; SET bytea_output = hex; SET extra_float_digits = 1; SET row_security = off; SET "
+                 "IntervalStyle = 'postgres';"
+                 "SET DateStyle = 'ISO, YMD'; SET standard_conforming_strings = on; SET idle_in_transaction_session_timeout = 0; SET "
+                 "default_transaction_read_only = off;"
+                 "SET idle_session_timeout = 0; SELECT set_config('synchronous_commit', 'on', false) WHERE "
+                 "current_setting('synchronous_commit') IN ('off', 'local');");
     if (use == CONN_MATERIALISE)
-        buf_put_text(&sql, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan;"
-                           "SET enable_material = off; SET lock_timeout = '1s'; SET statement_timeout = '120s'; SET max_parallel_workers_per_gather = 0;");
+        buf_put_text(
+            &sql,
+            "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan;"
+            "SET enable_material = off; SET lock_timeout = '1s'; SET statement_timeout = '120s'; SET max_parallel_workers_per_gather = 0;");
     else if (use == CONN_LOG)
-        buf_put_text(&sql, "SET lock_timeout = '30s'; SET statement_timeout = '60s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;");
+        buf_put_text(
+            &sql,
+            "SET lock_timeout = '30s'; SET statement_timeout = '60s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;");
     else if (use == CONN_MONITOR)
         buf_put_text(&sql, "SET lock_timeout = '2s'; SET statement_timeout = '10s';");
     else

@@ -40,7 +40,9 @@ static Status choose_schema(PGconn *pg, const Publish *p, char out[64], Error *e
         Params q = {0};
         params_text(&q, str_of(out));
         OWN(result) PGresult *r = NULL;
-        TRY(pg_query(pg, &r, err, "SELECT 1 FROM pg_namespace WHERE nspname = $1 UNION ALL SELECT 1 FROM spacetime.databases WHERE schema_name = $1", &q, false));
+        TRY(pg_query(pg, &r, err,
+                     "SELECT 1 FROM pg_namespace WHERE nspname = $1 UNION ALL SELECT 1 FROM spacetime.databases WHERE schema_name = $1", &q,
+                     false));
         if (!PQntuples(r))
             return S_OK;
     }
@@ -66,21 +68,34 @@ static Status catalog_tables(PGconn *pg, uint64_t id, const DbLayout *l, Error *
         OWN(arena) Arena a = {0};
         buf_put_u8(&columns, '{');
         for (uint16_t c = 0; c < d->ncols; c++) { /* identifiers need no escapes in JSON; quotes are doubled by put_ident only */
-            buf_printf(&columns, "%s\"%.*s\": \"%.*s\"", c ? ", " : "", STR_FMT(d->cols[c].name), STR_FMT(physical_name(&a, d->cols[c].name, true)));
+            buf_printf(&columns, "%s\"%.*s\": \"%.*s\"", c ? ", " : "", STR_FMT(d->cols[c].name),
+                       STR_FMT(physical_name(&a, d->cols[c].name, true)));
         }
         buf_put_u8(&columns, '}');
         Params p = {0};
         params_i64(&p, l->image.ids[i]);
         params_i64(&p, (int64_t)id);
         params_text(&p, d->name);
-        if (t) params_text(&p, t->name); else params_null(&p, 25);
-        if (t) params_text(&p, str_of(t->qname)); else params_null(&p, 25);
-        if (t) params_text(&p, t->keyless ? STR("st_row") : physical_name(&a, d->cols[d->pk].name, true)); else params_null(&p, 25);
+        if (t)
+            params_text(&p, t->name);
+        else
+            params_null(&p, 25);
+        if (t)
+            params_text(&p, str_of(t->qname));
+        else
+            params_null(&p, 25);
+        if (t)
+            params_text(&p, t->keyless ? STR("st_row") : physical_name(&a, d->cols[d->pk].name, true));
+        else
+            params_null(&p, 25);
         params_text(&p, buf_str(&columns));
         params_text(&p, d->access == ACCESS_PUBLIC ? STR("t") : STR("f"));
-        if (pg_query(pg, NULL, err, "INSERT INTO spacetime.tables (id, database_id, name, physical_name, relation, physical_key, columns, is_public)"
+        if (pg_query(pg, NULL, err,
+                     "INSERT INTO spacetime.tables (id, database_id, name, physical_name, relation, physical_key, columns, is_public)"
                      " VALUES ($1, $2, $3, $4, $5::regclass, $6, $7::jsonb, $8::boolean)"
-                     " ON CONFLICT (id) DO UPDATE SET physical_key = excluded.physical_key, columns = excluded.columns, is_public = excluded.is_public", &p, false) != S_OK)
+                     " ON CONFLICT (id) DO UPDATE SET physical_key = excluded.physical_key, columns = excluded.columns, is_public = "
+                     "excluded.is_public",
+                     &p, false) != S_OK)
             return CONTEXT(err, "catalog entry of table %.*s", STR_FMT(d->name));
     }
     return S_OK;
@@ -109,8 +124,10 @@ static Status create_database(PGconn *pg, const Publish *p, uint64_t *ret_id, ch
     params_bytes(&d, bytes_of(owner, 32));
     params_text(&d, str_of(schema));
     params_i64(&d, p->new_image->version);
-    TRY(pg_query(pg, &r, err, "INSERT INTO spacetime.databases (identity, owner, schema_name, schema_oid, schema_version)"
-                 " SELECT $1, $2, $3, n.oid, $4 FROM pg_namespace n WHERE n.nspname = $3 RETURNING id", &d, false));
+    TRY(pg_query(pg, &r, err,
+                 "INSERT INTO spacetime.databases (identity, owner, schema_name, schema_oid, schema_version)"
+                 " SELECT $1, $2, $3, n.oid, $4 FROM pg_namespace n WHERE n.nspname = $3 RETURNING id",
+                 &d, false));
     *ret_id = (uint64_t)pg_i64(r, 0, 0);
     Params f = {0};
     params_i64(&f, (int64_t)*ret_id);
@@ -142,7 +159,12 @@ static bool has_sequence(const TableDef *t, uint16_t col)
     return false;
 }
 
-typedef struct Attempt { uint64_t id; char schema[64]; DbLayout *next; bool commit_sent; } Attempt;
+typedef struct Attempt {
+    uint64_t id;
+    char schema[64];
+    DbLayout *next;
+    bool commit_sent;
+} Attempt;
 
 static Status write_ddl(PGconn *pg, const Publish *p, const DbLayout *old, Attempt *t, Buf *all, Error *err)
 {
@@ -165,7 +187,8 @@ static Status write_ddl(PGconn *pg, const Publish *p, const DbLayout *old, Attem
             return CONTEXT(err, "%s table %.*s", from ? "changing" : "creating", STR_FMT(to->def->name));
         for (uint16_t k = 0; from && k < from->def->nsequences; k++)
             if (!has_sequence(to->def, from->def->sequences[k].col))
-                buf_printf(&sql, "DELETE FROM %s.st_sequence WHERE table_id = %u AND col = %u;", next->qschema, to->id, from->def->sequences[k].col);
+                buf_printf(&sql, "DELETE FROM %s.st_sequence WHERE table_id = %u AND col = %u;", next->qschema, to->id,
+                           from->def->sequences[k].col);
         if (exec_buf(pg, &sql, err) != S_OK)
             return CONTEXT(err, "sequences of table %.*s", STR_FMT(to->def->name));
     }
@@ -200,12 +223,15 @@ static Status publish_once(PGconn *pg, const Publish *p, const DbLayout *old, At
     TRY(write_ddl(pg, p, old, t, &ddl, err));
     if (p->lease && p->reset) {
         const char *q = t->next->qschema;
-        buf_printf(&sql, "TRUNCATE %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_client, %s.st_sequence; DELETE FROM %s.st_state;"
-                   "DELETE FROM spacetime.tables WHERE database_id = %llu;", q, q, q, q, q, q, (unsigned long long)t->id);
+        buf_printf(&sql,
+                   "TRUNCATE %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_client, %s.st_sequence; DELETE FROM %s.st_state;"
+                   "DELETE FROM spacetime.tables WHERE database_id = %llu;",
+                   q, q, q, q, q, q, (unsigned long long)t->id);
         TRY(exec_buf(pg, &sql, err));
     }
     if (!p->lease || p->reset)
-        buf_printf(&sql, "INSERT INTO %s.st_state (materialised, schema_version) VALUES (0, %u);", t->next->qschema, t->next->image.version);
+        buf_printf(&sql, "INSERT INTO %s.st_state (materialised, schema_version) VALUES (0, %u);", t->next->qschema,
+                   t->next->image.version);
     else
         buf_printf(&sql, "UPDATE %s.st_state SET schema_version = %u;", t->next->qschema, t->next->image.version);
     TRY(exec_buf(pg, &sql, err));
@@ -229,13 +255,18 @@ static Status publish_once(PGconn *pg, const Publish *p, const DbLayout *old, At
     params_text(&v, p->reset ? STR("t") : STR("f"));
     params_text(&v, buf_str(&plan));
     params_text(&v, buf_str(&ddl));
-    TRY(pg_query(pg, NULL, err, "INSERT INTO spacetime.versions (database_id, schema_version, program_hash, definition, publisher, duration, reset, plan, ddl)"
-                 " VALUES ($1, $2, $3, $4, $5, $6 * interval '1 us', $7::boolean, $8, $9)", &v, false));
+    TRY(pg_query(
+        pg, NULL, err,
+        "INSERT INTO spacetime.versions (database_id, schema_version, program_hash, definition, publisher, duration, reset, plan, ddl)"
+        " VALUES ($1, $2, $3, $4, $5, $6 * interval '1 us', $7::boolean, $8, $9)",
+        &v, false));
     Params d = {0};
     params_i64(&d, (int64_t)t->id);
     params_i64(&d, p->new_image->version);
     OWN(result) PGresult *u = NULL;
-    TRY(pg_query(pg, &u, err, "UPDATE spacetime.databases SET schema_version = $2 WHERE id = $1 AND (schema_version = $2 - 1 OR schema_version = $2)", &d, false));
+    TRY(pg_query(pg, &u, err,
+                 "UPDATE spacetime.databases SET schema_version = $2 WHERE id = $1 AND (schema_version = $2 - 1 OR schema_version = $2)",
+                 &d, false));
     if (*PQcmdTuples(u) != '1')
         return FAIL(err, S_CONFLICT, "the catalog's schema version is not %u", p->new_image->version - 1);
     TRY(pg_exec(pg, NULL, err, "SET CONSTRAINTS ALL IMMEDIATE"));
@@ -378,7 +409,8 @@ Status storage_publish(Storage *s, const Publish *p, uint64_t *ret_database_id, 
         }
         if (!ready) {
             layout_unref(old);
-            return FAIL(err, db ? S_BUSY : S_NOT_FOUND, "database %llu is not attached and settled", (unsigned long long)p->lease->database_id);
+            return FAIL(err, db ? S_BUSY : S_NOT_FOUND, "database %llu is not attached and settled",
+                        (unsigned long long)p->lease->database_id);
         }
     }
     Attempt t = {0};

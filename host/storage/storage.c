@@ -105,11 +105,14 @@ void find_blocker(PGconn *pg, int pid, const char *schema, char *ret, size_t siz
 {
     ret[0] = 0;
     OWN(buf) Buf sql = {0};
-    buf_put_text(&sql, "SELECT a.pid, a.application_name, coalesce(a.state, 'state unknown'), coalesce(round(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)))::text, '?'), left(a.query, 120) FROM pg_stat_activity a WHERE ");
+    buf_put_text(
+        &sql, "SELECT a.pid, a.application_name, coalesce(a.state, 'state unknown'), coalesce(round(extract(epoch FROM clock_timestamp() - "
+              "coalesce(a.xact_start, a.query_start)))::text, '?'), left(a.query, 120) FROM pg_stat_activity a WHERE ");
     if (pid) {
         buf_printf(&sql, "a.pid = ANY (pg_blocking_pids(%d))", pid);
     } else {
-        buf_put_text(&sql, "a.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'spacetime-pg %' AND EXISTS (SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+        buf_put_text(&sql, "a.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'spacetime-pg %' AND EXISTS (SELECT 1 FROM pg_locks "
+                           "l JOIN pg_class c ON c.oid = l.relation"
                            " WHERE l.pid = a.pid AND l.granted AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = ");
         put_literal(&sql, str_of(schema));
         buf_put_text(&sql, "))");
@@ -117,7 +120,8 @@ void find_blocker(PGconn *pg, int pid, const char *schema, char *ret, size_t siz
     buf_put_text(&sql, " LIMIT 1");
     OWN(result) PGresult *r = PQexec(pg, buf_cstr(&sql));
     if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r))
-        snprintf(ret, size, "pid %s (%s, %s, %s s): %s", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1), PQgetvalue(r, 0, 2), PQgetvalue(r, 0, 3), PQgetvalue(r, 0, 4));
+        snprintf(ret, size, "pid %s (%s, %s, %s s): %s", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1), PQgetvalue(r, 0, 2), PQgetvalue(r, 0, 3),
+                 PQgetvalue(r, 0, 4));
 }
 
 /* ---- the monitor ------------------------------------------------------------------------------ */
@@ -133,7 +137,8 @@ static Status check_database(Storage *s, PGconn *pg, Db *db, Error *err)
     uint64_t stored = (uint64_t)pg_i64(r, 0, 0);
     Error why;
     if (stored < durable && !db->paused) {
-        FAIL(&why, S_IO, "PostgreSQL has lost the records %llu to %llu, which were acknowledged: a failover to a standby that was behind", (unsigned long long)stored + 1, (unsigned long long)durable);
+        FAIL(&why, S_IO, "PostgreSQL has lost the records %llu to %llu, which were acknowledged: a failover to a standby that was behind",
+             (unsigned long long)stored + 1, (unsigned long long)durable);
         db_fail(s, db, &why);
     } else if (stored > atomic_load(&db->complete) && !db->paused) {
         FAIL(&why, S_FENCED, "PostgreSQL has records up to %llu that this host did not write", (unsigned long long)stored);
@@ -144,7 +149,8 @@ static Status check_database(Storage *s, PGconn *pg, Db *db, Error *err)
 
 Status storage_check_server(Storage *s, PGconn *pg, Error *err)
 {
-    OWN(result) PGresult *r = PQexec(pg, "SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c");
+    OWN(result)
+    PGresult *r = PQexec(pg, "SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c");
     if (PQresultStatus(r) == PGRES_TUPLES_OK) {
         ServerId now = {.timeline = (uint32_t)pg_i64(r, 0, 1)};
         snprintf(now.system, sizeof now.system, "%s", PQgetvalue(r, 0, 0));
@@ -202,7 +208,11 @@ static Status open_log_connection(Storage *s, PGconn **ret, Error *err)
     return S_OK;
 }
 
-typedef struct Monitor { PGconn *pg; uint64_t beat_ns, retry_ns, poll_ns; uint32_t failures; } Monitor;
+typedef struct Monitor {
+    PGconn *pg;
+    uint64_t beat_ns, retry_ns, poll_ns;
+    uint32_t failures;
+} Monitor;
 
 static void make_connections(Storage *s, Monitor *m)
 {
@@ -257,7 +267,8 @@ static void name_blocker(Storage *s, Monitor *m)
     char who[256], table[70] = "a table";
     find_blocker(m->pg, pid, NULL, who, sizeof who);
     OWN(buf) Buf sql = {0};
-    buf_printf(&sql, "SELECT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = %d AND NOT l.granted LIMIT 1", pid);
+    buf_printf(&sql, "SELECT c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = %d AND NOT l.granted LIMIT 1",
+               pid);
     OWN(result) PGresult *r = *who ? PQexec(m->pg, buf_cstr(&sql)) : NULL;
     if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r))
         snprintf(table, sizeof table, "table %.63s", PQgetvalue(r, 0, 0));
@@ -300,8 +311,10 @@ static void report_blockers(Storage *s, Monitor *m)
             const char *state = strstr(text, "SQLSTATE ");
             params_text(&p, str_of(text));
             params_text(&p, state ? (Str){state + 9, strnlen(state + 9, 5)} : STR(""));
-            code = pg_query(m->pg, NULL, &err, "INSERT INTO spacetime.blockers (database_id, reason, sqlstate) VALUES ($1, $2, $3)"
-                            " ON CONFLICT (database_id) DO UPDATE SET reason = $2, sqlstate = $3", &p, false);
+            code = pg_query(m->pg, NULL, &err,
+                            "INSERT INTO spacetime.blockers (database_id, reason, sqlstate) VALUES ($1, $2, $3)"
+                            " ON CONFLICT (database_id) DO UPDATE SET reason = $2, sqlstate = $3",
+                            &p, false);
         } else {
             code = pg_query(m->pg, NULL, &err, "DELETE FROM spacetime.blockers WHERE database_id = $1", &p, false);
         }
@@ -323,7 +336,9 @@ static void poll_settle(Storage *s, Monitor *m)
     pthread_mutex_unlock(&s->mu);
     if (!any || !monitor_connection(s, m))
         return;
-    OWN(result) PGresult *r = PQexec(m->pg, "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1398032455 AND objid <> 0 AND mode = 'ShareLock'");
+    OWN(result)
+    PGresult *r = PQexec(
+        m->pg, "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1398032455 AND objid <> 0 AND mode = 'ShareLock'");
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
         return;
     pthread_mutex_lock(&s->mu);
@@ -373,7 +388,8 @@ static void *monitor_main(void *arg)
 static void describe(Storage *s, PGconn *pg)
 {
     const char *host = PQhost(pg), *version = PQparameterStatus(pg, "server_version");
-    s->description = x_sprintf("PostgreSQL %.*s at %s, database %s", (int)strcspn(version ? version : "?", " "), version ? version : "?", host ? host : "?", PQdb(pg));
+    s->description = x_sprintf("PostgreSQL %.*s at %s, database %s", (int)strcspn(version ? version : "?", " "), version ? version : "?",
+                               host ? host : "?", PQdb(pg));
 }
 
 static Status first_connection(Storage *s, Error *err)
@@ -386,9 +402,12 @@ static Status first_connection(Storage *s, Error *err)
     code = pg_exec(pg, &r, err, "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding')");
     if (code == S_OK) {
         if (strcmp(PQgetvalue(r, 0, 0), "on") || strcmp(PQgetvalue(r, 0, 1), "on"))
-            log_warn("PostgreSQL runs with fsync = %s and full_page_writes = %s: acknowledged data can be lost when the machine stops", PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
+            log_warn("PostgreSQL runs with fsync = %s and full_page_writes = %s: acknowledged data can be lost when the machine stops",
+                     PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
         if (strcmp(PQgetvalue(r, 0, 2), "UTF8"))
-            code = FAIL(err, S_INVALID, "the PostgreSQL database has encoding %s; UTF8 is needed (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0)", PQgetvalue(r, 0, 2));
+            code = FAIL(err, S_INVALID,
+                        "the PostgreSQL database has encoding %s; UTF8 is needed (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0)",
+                        PQgetvalue(r, 0, 2));
     }
     if (code == S_OK)
         code = catalog_apply(s, pg, err);
@@ -492,7 +511,8 @@ void storage_close(Storage *s)
     if (!s->server_away && pool_take(s, &pg, &err) == S_OK) {
         Params p = {0};
         params_text(&p, str_of(s->host_id));
-        (void)!pg_query(pg, NULL, &err, "WITH l AS (DELETE FROM spacetime.leases WHERE host_id = $1) DELETE FROM spacetime.hosts WHERE id = $1", &p, false);
+        (void)!pg_query(pg, NULL, &err,
+                        "WITH l AS (DELETE FROM spacetime.leases WHERE host_id = $1) DELETE FROM spacetime.hosts WHERE id = $1", &p, false);
         pool_give(s, pg);
     }
     pthread_mutex_lock(&s->mu);
@@ -553,18 +573,25 @@ static Status pick_up_log(Storage *s, PGconn *pg, Db *db, uint64_t offset, Error
     atomic_store(&db->materialised, materialised);
     for (int i = 0; i < LOG_SEGMENTS; i++) {
         buf_reset(&sql);
-        buf_printf(&sql, "SELECT coalesce(min(first_offset), 0), coalesce(max(last_offset), 0), coalesce(sum(octet_length(payload)), 0)::bigint FROM %s.st_log_%d", q, i);
+        buf_printf(&sql,
+                   "SELECT coalesce(min(first_offset), 0), coalesce(max(last_offset), 0), coalesce(sum(octet_length(payload)), 0)::bigint "
+                   "FROM %s.st_log_%d",
+                   q, i);
         OWN(result) PGresult *r = NULL;
         TRY(pg_exec(pg, &r, err, buf_cstr(&sql)));
-        db->segments[i] = (Segment){.first = (uint64_t)pg_i64(r, 0, 0), .last = (uint64_t)pg_i64(r, 0, 1), .bytes = (uint64_t)pg_i64(r, 0, 2)};
+        db->segments[i] =
+            (Segment){.first = (uint64_t)pg_i64(r, 0, 0), .last = (uint64_t)pg_i64(r, 0, 1), .bytes = (uint64_t)pg_i64(r, 0, 2)};
         if (db->segments[i].last > best) {
             best = db->segments[i].last;
             db->active = (uint8_t)i;
         }
     }
     buf_reset(&sql);
-    buf_printf(&sql, "SELECT first_offset, last_offset, schema_version, checksum, payload FROM (SELECT * FROM %s.st_log_0 UNION ALL SELECT * FROM %s.st_log_1 UNION ALL SELECT * FROM %s.st_log_2) l"
-               " WHERE last_offset > %llu ORDER BY first_offset", q, q, q, (unsigned long long)materialised);
+    buf_printf(&sql,
+               "SELECT first_offset, last_offset, schema_version, checksum, payload FROM (SELECT * FROM %s.st_log_0 UNION ALL SELECT * "
+               "FROM %s.st_log_1 UNION ALL SELECT * FROM %s.st_log_2) l"
+               " WHERE last_offset > %llu ORDER BY first_offset",
+               q, q, q, (unsigned long long)materialised);
     OWN(result) PGresult *r = NULL;
     Params none = {0};
     TRY(pg_query(pg, &r, err, buf_cstr(&sql), &none, true));
@@ -581,7 +608,8 @@ static Status pick_up_log(Storage *s, PGconn *pg, Db *db, uint64_t offset, Error
         if (!whole)
             return FAIL(err, S_INTERNAL, "commit log row %llu: the checksum is wrong", (unsigned long long)first);
         if (first != last + 1)
-            return FAIL(err, S_INTERNAL, "the commit log has a gap: offset %llu follows %llu", (unsigned long long)first, (unsigned long long)last);
+            return FAIL(err, S_INTERNAL, "the commit log has a gap: offset %llu follows %llu", (unsigned long long)first,
+                        (unsigned long long)last);
         last = end;
     }
     atomic_store(&db->pending_bytes, db->pending.bytes);
@@ -611,7 +639,8 @@ Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, 
     if (code == S_OK)
         code = fence_check(pg, lease, err);
     if (code == S_OK && (!PQntuples(r) || (uint32_t)pg_i64(r, 0, 1) != image->version))
-        code = FAIL(err, S_CONFLICT, "database %llu: the catalog has schema version %s, not %u", (unsigned long long)lease->database_id, PQntuples(r) ? PQgetvalue(r, 0, 1) : "none", image->version);
+        code = FAIL(err, S_CONFLICT, "database %llu: the catalog has schema version %s, not %u", (unsigned long long)lease->database_id,
+                    PQntuples(r) ? PQgetvalue(r, 0, 1) : "none", image->version);
     if (code != S_OK) {
         pool_give(s, pg);
         return code;
@@ -719,8 +748,9 @@ void storage_detach(Storage *s, uint64_t database_id)
     db->gone = true;
     pthread_mutex_unlock(&s->mu);
     if (lost)
-        log_error("database %llu: detached with records %llu to %llu unstored; nobody was told that they are durable", (unsigned long long)db->id,
-                  (unsigned long long)atomic_load(&db->durable) + 1, (unsigned long long)atomic_load(&db->complete));
+        log_error("database %llu: detached with records %llu to %llu unstored; nobody was told that they are durable",
+                  (unsigned long long)db->id, (unsigned long long)atomic_load(&db->durable) + 1,
+                  (unsigned long long)atomic_load(&db->complete));
     log_command(s, LOG_REMOVE, db, NULL);
     pthread_mutex_lock(&s->mu);
     while (db->users || db->round_open)
@@ -772,8 +802,11 @@ Status storage_settle(Storage *s, uint64_t database_id, uint32_t timeout_ms, Err
     } else if (failed) {
         code = FAIL(err, S_IO, "database %llu has failed: %s", (unsigned long long)database_id, why);
     } else if (!settled) {
-        code = FAIL(err, S_UNAVAILABLE, "the tables show offset %llu, not yet %llu, after %u ms: %s", (unsigned long long)atomic_load(&db->materialised), (unsigned long long)target,
-                    timeout_ms, *why ? why : s->server_away ? "PostgreSQL does not answer" : "still at work");
+        code = FAIL(err, S_UNAVAILABLE, "the tables show offset %llu, not yet %llu, after %u ms: %s",
+                    (unsigned long long)atomic_load(&db->materialised), (unsigned long long)target, timeout_ms,
+                    *why             ? why
+                    : s->server_away ? "PostgreSQL does not answer"
+                                     : "still at work");
     }
     unhold(s, db);
     return code;
@@ -785,7 +818,9 @@ Status storage_status(Storage *s, uint64_t database_id, StorageStatus *ret)
     Db *db = db_find(s, database_id);
     if (db) {
         uint64_t oldest = atomic_load(&db->oldest_ns), now = clock_monotonic_ns();
-        *ret = (StorageStatus){.complete = atomic_load(&db->complete), .durable = atomic_load(&db->durable), .materialised = atomic_load(&db->materialised),
+        *ret = (StorageStatus){.complete = atomic_load(&db->complete),
+                               .durable = atomic_load(&db->durable),
+                               .materialised = atomic_load(&db->materialised),
                                .lag_us = oldest && now > oldest ? (now - oldest) / 1000 : 0};
         memcpy(ret->blocked_by, db->blocked_by, sizeof ret->blocked_by);
     }

@@ -25,13 +25,13 @@ typedef enum StoragePressure {
 } StoragePressure;
 
 typedef struct StorageConfig {
-    const char *conninfo;         /* libpq connection string */
-    const char *sql_dir;          /* the numbered catalog files; NULL: as installed or built in */
-    uint32_t pool_connections;    /* for blocking work; default 4 */
-    uint32_t log_connections;     /* default 2; plus one for the materialiser and one monitor */
-    uint32_t lag_bound_ms;        /* the materialiser's; default 1000 */
-    uint64_t batch_bytes_max;     /* of a log row; default 4 MiB */
-    uint64_t backlog_bytes_max;   /* records held per database while PostgreSQL is away or slow; default 64 MiB */
+    const char *conninfo;              /* libpq connection string */
+    const char *sql_dir;               /* the numbered catalog files; NULL: as installed or built in */
+    uint32_t pool_connections;         /* for blocking work; default 4 */
+    uint32_t log_connections;          /* default 2; plus one for the materialiser and one monitor */
+    uint32_t lag_bound_ms;             /* the materialiser's; default 1000 */
+    uint64_t batch_bytes_max;          /* of a log row; default 4 MiB */
+    uint64_t backlog_bytes_max;        /* records held per database while PostgreSQL is away or slow; default 64 MiB */
     uint64_t unmaterialised_bytes_max; /* log ahead of the tables per database before admission stops; default 256 MiB */
     void *user;
     /* Log thread: `complete` records have been taken from the worker, `durable` of them are committed. Called after each
@@ -55,20 +55,21 @@ const char *storage_describe(const Storage *s);
 
 typedef struct DatabaseInfo {
     uint64_t id;
-    uint8_t identity[32], owner[32];   /* wire order: least significant byte first */
-    uint32_t schema_version;           /* 0: record exists, never published */
+    uint8_t identity[32], owner[32]; /* wire order: least significant byte first */
+    uint32_t schema_version;         /* 0: record exists, never published */
     uint8_t program_hash[32], initial_program_hash[32];
     int64_t created_us;
-    Str schema;                        /* PostgreSQL schema name */
+    Str schema; /* PostgreSQL schema name */
     uint32_t nnames;
-    const Str *names;                  /* in insertion order */
+    const Str *names; /* in insertion order */
 } DatabaseInfo;
 /* All databases, or those with this name / identity / owner (NULL = any); allocated in `a`. */
 MUST_CHECK Status storage_databases(Storage *s, Arena *a, const Str *name, const uint8_t *identity, const uint8_t *owner,
                                     uint32_t *ret_count, DatabaseInfo **ret, Error *err);
 /* Name registry (http-api.md 5.2). S_CONFLICT: taken; S_DENIED: belongs to somebody else; S_NOT_FOUND. */
 MUST_CHECK Status storage_name_add(Storage *s, uint64_t database_id, Str name, const uint8_t caller[32], Error *err);
-MUST_CHECK Status storage_names_replace(Storage *s, uint64_t database_id, uint32_t n, const Str *names, const uint8_t caller[32], Error *err);
+MUST_CHECK Status storage_names_replace(Storage *s, uint64_t database_id, uint32_t n, const Str *names, const uint8_t caller[32],
+                                        Error *err);
 /* Drop the PostgreSQL schema's tables by name (no CASCADE), the catalog rows and names. The database must be detached. */
 MUST_CHECK Status storage_delete(Storage *s, uint64_t database_id, Error *err);
 /* A small durable key-value store of the host (signing keys of a cluster, settings). S_NOT_FOUND. */
@@ -87,7 +88,9 @@ typedef struct CommitSource {
     void (*sleep_end)(void *user);
 } CommitSource;
 
-typedef struct Lease { uint64_t database_id, epoch; } Lease;
+typedef struct Lease {
+    uint64_t database_id, epoch;
+} Lease;
 /* Take the database for this host: bump the epoch (waits for a batch in flight elsewhere), terminate the recorded backend.
  * S_BUSY: another live host holds it (heartbeat younger than its time-to-live). [blocking] */
 MUST_CHECK Status storage_acquire(Storage *s, uint64_t database_id, Lease *ret, Error *err);
@@ -101,7 +104,7 @@ typedef struct LoadSink { /* called on the calling thread, in this order; a fail
     Status (*rows)(void *user, uint32_t table_id, uint32_t nrows, Bytes rows, Error *err); /* ROWs of commit.h */
     Status (*sequence)(void *user, const CommitSequence *seq, Error *err);
     Status (*client)(void *user, const CommitClient *client, Error *err); /* was connected when the host last stopped */
-    Status (*replay)(void *user, Bytes record, Error *err); /* log records after the tables' offset, in order */
+    Status (*replay)(void *user, Bytes record, Error *err);               /* log records after the tables' offset, in order */
 } LoadSink;
 /* Read one repeatable-read snapshot: definition and program, COPY of the tables, then the rest of the log; gaps, checksums and
  * bad rows are errors that name table and key. `ret_offset`: the last offset there is. [blocking] */
@@ -109,7 +112,8 @@ MUST_CHECK Status storage_load(Storage *s, const Lease *lease, const LoadSink *s
 
 /* Begin to log and materialise this database's records from `offset` + 1 on. Log rows not yet materialised are picked up from
  * PostgreSQL. `image` is referenced. */
-MUST_CHECK Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, uint64_t offset, const CommitSource *source, Error *err);
+MUST_CHECK Status storage_attach(Storage *s, const Lease *lease, const SchemaImage *image, uint64_t offset, const CommitSource *source,
+                                 Error *err);
 /* Did a failure name a SQLSTATE that another try may cure (rule 28)? */
 bool storage_passing(const Error *err);
 /* Take over a new worker's source after the old worker died: first drains what the old source still holds complete. The
@@ -122,7 +126,11 @@ void storage_detach(Storage *s, uint64_t database_id);
 /* Everything complete is durable and materialised, the log is empty. S_UNAVAILABLE after the deadline, naming the blocker. [blocking] */
 MUST_CHECK Status storage_settle(Storage *s, uint64_t database_id, uint32_t timeout_ms, Error *err);
 
-typedef struct StorageStatus { uint64_t complete, durable, materialised; uint64_t lag_us; char blocked_by[256]; } StorageStatus;
+typedef struct StorageStatus {
+    uint64_t complete, durable, materialised;
+    uint64_t lag_us;
+    char blocked_by[256];
+} StorageStatus;
 MUST_CHECK Status storage_status(Storage *s, uint64_t database_id, StorageStatus *ret); /* any thread, cheap */
 
 /* ---- publish [blocking] ---- */
@@ -131,18 +139,18 @@ MUST_CHECK Status storage_status(Storage *s, uint64_t database_id, StorageStatus
 MUST_CHECK Status storage_allocate_table_ids(Storage *s, uint32_t count, uint32_t *ret_first, Error *err);
 
 typedef struct Publish {
-    const SchemaImage *old_image;   /* NULL: first publish */
-    const SchemaImage *new_image;   /* version = old + 1, ids filled in */
-    const Plan *plan;               /* NULL: first publish, every table is new */
+    const SchemaImage *old_image; /* NULL: first publish */
+    const SchemaImage *new_image; /* version = old + 1, ids filled in */
+    const Plan *plan;             /* NULL: first publish, every table is new */
     Bytes program;
     uint8_t program_hash[32];
     uint8_t publisher[32];
-    const Lease *lease;             /* updates; NULL: first publish of a new database */
+    const Lease *lease; /* updates; NULL: first publish of a new database */
     /* first publish only: */
-    Str name;                       /* may be empty: no name */
+    Str name; /* may be empty: no name */
     uint8_t identity[32], owner[32];
-    bool reset;                     /* with lease: drop all data and start over from new_image (names stay) */
-    Bytes first_record;             /* the commit record of `init`, offset 1; may be empty */
+    bool reset;         /* with lease: drop all data and start over from new_image (names stay) */
+    Bytes first_record; /* the commit record of `init`, offset 1; may be empty */
 } Publish;
 /* One PostgreSQL transaction: fence, DDL, backfill, catalog row, first log row, COMMIT. For an update the database is attached, paused
  * and settled; storage continues with the new image afterwards by itself. On failure everything is rolled back and the text says at which

@@ -3,8 +3,13 @@
 /* Error texts are those of the reference's BSATN decoder: they reach the client as the close reason. */
 
 enum { TAG_NONE = 1, TAG_SOME = 0 };
-enum { SERVER_INITIAL_CONNECTION = 0, SERVER_SUBSCRIPTION_ERROR = 3, SERVER_ONE_OFF_RESULT = 5, SERVER_REDUCER_RESULT = 6,
-       SERVER_PROCEDURE_RESULT = 7 };
+enum {
+    SERVER_INITIAL_CONNECTION = 0,
+    SERVER_SUBSCRIPTION_ERROR = 3,
+    SERVER_ONE_OFF_RESULT = 5,
+    SERVER_REDUCER_RESULT = 6,
+    SERVER_PROCEDURE_RESULT = 7
+};
 enum { OUTCOME_INTERNAL_ERROR = 3, PROCEDURE_INTERNAL_ERROR = 1, RESULT_ERR = 1 };
 
 static Status too_short(const Reader *in, const char *what, size_t want, Error *err)
@@ -96,21 +101,14 @@ Status client_message_read(ClientMessage *ret, Reader *in, Error *err)
         TRY(get_u32(in, &m.query_set_id, err));
         TRY(get_queries(in, &m, err));
         break;
-    case MSG_UNSUBSCRIBE:
-        TRY(get_unsubscribe(in, &m, err));
-        break;
+    case MSG_UNSUBSCRIBE: TRY(get_unsubscribe(in, &m, err)); break;
     case MSG_ONE_OFF:
         TRY(get_u32(in, &m.request_id, err));
         TRY(get_str(in, &m.name, err));
         break;
-    case MSG_CALL_REDUCER:
-        TRY(get_call(in, &m, "CallReducerFlags", err));
-        break;
-    case MSG_CALL_PROCEDURE:
-        TRY(get_call(in, &m, "CallProcedureFlags", err));
-        break;
-    default:
-        return FAIL(err, S_INVALID, "unknown tag 0x%x for sum type ClientMessage", tag);
+    case MSG_CALL_REDUCER: TRY(get_call(in, &m, "CallReducerFlags", err)); break;
+    case MSG_CALL_PROCEDURE: TRY(get_call(in, &m, "CallProcedureFlags", err)); break;
+    default: return FAIL(err, S_INVALID, "unknown tag 0x%x for sum type ClientMessage", tag);
     }
     *ret = m;
     return S_OK;

@@ -3,16 +3,22 @@
 #ifndef HOST_WIRE_MESSAGES_H
 #define HOST_WIRE_MESSAGES_H
 #include "host/base/base.h"
-typedef enum ClientMessageKind { MSG_SUBSCRIBE, MSG_UNSUBSCRIBE, MSG_ONE_OFF, MSG_CALL_REDUCER, MSG_CALL_PROCEDURE } ClientMessageKind; /* = the tags */
+typedef enum ClientMessageKind {
+    MSG_SUBSCRIBE,
+    MSG_UNSUBSCRIBE,
+    MSG_ONE_OFF,
+    MSG_CALL_REDUCER,
+    MSG_CALL_PROCEDURE
+} ClientMessageKind; /* = the tags */
 enum { MESSAGE_QUERIES_MAX = 1024 };
 typedef struct ClientMessage {
     ClientMessageKind kind;
     uint32_t request_id, query_set_id;
-    bool dropped_rows;      /* UNSUBSCRIBE */
-    Str name;               /* reducer, procedure; ONE_OFF: the query */
+    bool dropped_rows; /* UNSUBSCRIBE */
+    Str name;          /* reducer, procedure; ONE_OFF: the query */
     Bytes args;
     uint32_t nqueries;
-    Bytes queries;          /* nqueries x str, checked */
+    Bytes queries; /* nqueries x str, checked */
 } ClientMessage;
 /* Reads one message from `in`. S_INVALID with the reference's close reason. */
 MUST_CHECK Status client_message_read(ClientMessage *ret, Reader *in, Error *err);

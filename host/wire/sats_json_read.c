@@ -11,7 +11,7 @@ enum { JSON_DEPTH_MAX = 128, PATH_BYTES_MAX = 200, NUMBER_BYTES_MAX = 400, FIELD
 /* Where we are, as a chain through the stack: printed only when something is wrong. */
 typedef struct Place {
     const struct Place *up;
-    Str field;      /* or */
+    Str field; /* or */
     uint32_t index;
 } Place;
 
@@ -64,7 +64,8 @@ static const char *token_name(char c)
     case '{': return "an object";
     case '[': return "an array";
     case '"': return "a string";
-    case 't': case 'f': return "a bool";
+    case 't':
+    case 'f': return "a bool";
     case 'n': return "null";
     default: return c == '-' || (c >= '0' && c <= '9') ? "a number" : "something that is not JSON";
     }
@@ -188,7 +189,8 @@ static void put_utf8(Buf *out, uint32_t c)
 
 static Status read_escape(Json *j, Buf *out)
 {
-    static const char plain[] = {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+    static const char plain[] = {
+        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     uint8_t c = j->p < j->end ? (uint8_t)*j->p++ : 0;
     uint32_t hi, lo;
     if (c == 'u') {
@@ -239,9 +241,9 @@ static Status read_string(Json *j, Buf *out)
 
 static Status read_integer(Json *j, const Type *t)
 {
-    static const char *const names[] = {[TYPE_I8] = "i8", [TYPE_U8] = "u8", [TYPE_I16] = "i16", [TYPE_U16] = "u16", [TYPE_I32] = "i32",
-                                        [TYPE_U32] = "u32", [TYPE_I64] = "i64", [TYPE_U64] = "u64", [TYPE_I128] = "i128",
-                                        [TYPE_U128] = "u128"};
+    static const char *const names[] = {
+        [TYPE_I8] = "i8",   [TYPE_U8] = "u8",   [TYPE_I16] = "i16", [TYPE_U16] = "u16",   [TYPE_I32] = "i32",
+        [TYPE_U32] = "u32", [TYPE_I64] = "i64", [TYPE_U64] = "u64", [TYPE_I128] = "i128", [TYPE_U128] = "u128"};
     char c = peek(j);
     Str text;
     bool integer;
@@ -410,7 +412,11 @@ static Status read_bytes_value(Json *j)
 /* ---- products ---------------------------------------------------------------------------------- */
 
 /* How a product is spoken of in errors. */
-typedef struct Speech { const char *what; const char *field; Str function; } Speech;
+typedef struct Speech {
+    const char *what;
+    const char *field;
+    Str function;
+} Speech;
 
 static void put_names(Buf *out, uint32_t n, const Field *fields)
 {
@@ -421,7 +427,8 @@ static void put_names(Buf *out, uint32_t n, const Field *fields)
 static Status wrong_length(Json *j, size_t given, uint32_t expected, const Speech *speech)
 {
     if (speech->function.ptr)
-        return wrong(j, "invalid length %zu, expected %s for %.*s with %u elements", given, speech->what, STR_FMT(speech->function), expected);
+        return wrong(j, "invalid length %zu, expected %s for %.*s with %u elements", given, speech->what, STR_FMT(speech->function),
+                     expected);
     return wrong(j, "invalid length %zu, expected %s with %u elements", given, speech->what, expected);
 }
 
@@ -448,7 +455,10 @@ static Status product_from_array(Json *j, uint32_t n, const Field *fields, const
     return expect(j, ']');
 }
 
-typedef struct Slice { size_t at, len; bool seen; } Slice;
+typedef struct Slice {
+    size_t at, len;
+    bool seen;
+} Slice;
 
 /* Members may come in any order; the encoding has declaration order: what came out of order is put right at the end. */
 static void reorder(Buf *out, size_t start, uint32_t n, const Slice *slices)
@@ -529,7 +539,11 @@ static const Speech plain_speech = {.what = "a product", .field = "field"};
 
 /* ---- sums -------------------------------------------------------------------------------------- */
 
-typedef struct Variants { uint32_t n; const Field *fields; Field own[2]; } Variants;
+typedef struct Variants {
+    uint32_t n;
+    const Field *fields;
+    Field own[2];
+} Variants;
 
 static void variants_of(Variants *v, const Type *t)
 {
@@ -640,24 +654,34 @@ static Status read_value(Json *j, const Type *t)
         else
             return mismatch(j, "a bool");
         return S_OK;
-    case TYPE_I8: case TYPE_U8: case TYPE_I16: case TYPE_U16: case TYPE_I32: case TYPE_U32: case TYPE_I64: case TYPE_U64:
-    case TYPE_I128: case TYPE_U128:
-        return read_integer(j, t);
-    case TYPE_I256: case TYPE_U256:
-        return read_int256(j, t->kind == TYPE_I256);
-    case TYPE_F32: case TYPE_F64:
-        return read_float(j, t);
-    case TYPE_STRING:
-        return read_text(j);
-    case TYPE_BYTES:
-        return read_bytes_value(j);
-    case TYPE_ARRAY:
-        return read_array(j, t->elem);
-    case TYPE_PRODUCT:
-        return read_product(j, t->nfields, t->fields, &plain_speech);
-    case TYPE_SUM: case TYPE_ENUM: case TYPE_RESULT: case TYPE_OPTION: case TYPE_SCHEDULE_AT:
-        return read_sum(j, t);
-    case TYPE_IDENTITY: case TYPE_CONNECTION_ID: case TYPE_TIMESTAMP: case TYPE_DURATION: case TYPE_UUID: {
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16:
+    case TYPE_U16:
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+    case TYPE_U64:
+    case TYPE_I128:
+    case TYPE_U128: return read_integer(j, t);
+    case TYPE_I256:
+    case TYPE_U256: return read_int256(j, t->kind == TYPE_I256);
+    case TYPE_F32:
+    case TYPE_F64: return read_float(j, t);
+    case TYPE_STRING: return read_text(j);
+    case TYPE_BYTES: return read_bytes_value(j);
+    case TYPE_ARRAY: return read_array(j, t->elem);
+    case TYPE_PRODUCT: return read_product(j, t->nfields, t->fields, &plain_speech);
+    case TYPE_SUM:
+    case TYPE_ENUM:
+    case TYPE_RESULT:
+    case TYPE_OPTION:
+    case TYPE_SCHEDULE_AT: return read_sum(j, t);
+    case TYPE_IDENTITY:
+    case TYPE_CONNECTION_ID:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION:
+    case TYPE_UUID: {
         const char *name = type_special_field(t->kind, &scalar);
         Field f = {.name = str_of(name), .type = type_scalar(scalar)};
         return read_product(j, 1, &f, &plain_speech);

@@ -67,7 +67,7 @@ static void put_hex256(Buf *out, const uint8_t *p, bool is_signed)
         digit--;
     buf_put_text(out, negative ? "\"-0x" : "\"0x");
     for (; digit >= 0; digit--)
-        buf_put_u8(out, (uint8_t)"0123456789abcdef"[v[digit / 2] >> (digit % 2 * 4) & 15]);
+        buf_put_u8(out, (uint8_t) "0123456789abcdef"[v[digit / 2] >> (digit % 2 * 4) & 15]);
     buf_put_u8(out, '"');
 }
 
@@ -150,7 +150,8 @@ static Status need(Writing *w, size_t bytes, const Type *t, const uint8_t **ret)
     if (reader_left(w->in) < bytes || w->in->bad) {
         OWN(buf) Buf name = buf_with_max(200);
         type_name(&name, t);
-        return FAIL(w->err, S_INVALID, "data too short for %.*s: Expected %zu, given %zu", STR_FMT(buf_str(&name)), bytes, reader_left(w->in));
+        return FAIL(w->err, S_INVALID, "data too short for %.*s: Expected %zu, given %zu", STR_FMT(buf_str(&name)), bytes,
+                    reader_left(w->in));
     }
     *ret = read_raw(w->in, bytes);
     return S_OK;
@@ -264,12 +265,21 @@ static Status write_value(Writing *w, const Type *t, int depth)
             return FAIL(w->err, S_INVALID, "byte 0x%x is not a bool", *p);
         buf_put_text(w->out, *p ? "true" : "false");
         return S_OK;
-    case TYPE_I8: case TYPE_U8: case TYPE_I16: case TYPE_U16: case TYPE_I32: case TYPE_U32: case TYPE_I64: case TYPE_U64:
-    case TYPE_I128: case TYPE_U128:
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16:
+    case TYPE_U16:
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+    case TYPE_U64:
+    case TYPE_I128:
+    case TYPE_U128:
         TRY(need(w, t->size, t, &p));
         put_integer(w->out, p, t->size, type_is_signed(t));
         return S_OK;
-    case TYPE_I256: case TYPE_U256:
+    case TYPE_I256:
+    case TYPE_U256:
         TRY(need(w, 32, t, &p));
         put_hex256(w->out, p, t->kind == TYPE_I256);
         return S_OK;
@@ -299,13 +309,18 @@ static Status write_value(Writing *w, const Type *t, int depth)
         TRY(need(w, n, t, &p));
         put_hex_bytes(w->out, (Bytes){p, n});
         return S_OK;
-    case TYPE_ARRAY:
-        return write_array(w, t, depth);
-    case TYPE_PRODUCT:
-        return write_product(w, t, depth);
-    case TYPE_SUM: case TYPE_ENUM: case TYPE_RESULT: case TYPE_OPTION: case TYPE_SCHEDULE_AT:
-        return write_sum(w, t, depth);
-    case TYPE_IDENTITY: case TYPE_CONNECTION_ID: case TYPE_TIMESTAMP: case TYPE_DURATION: case TYPE_UUID: {
+    case TYPE_ARRAY: return write_array(w, t, depth);
+    case TYPE_PRODUCT: return write_product(w, t, depth);
+    case TYPE_SUM:
+    case TYPE_ENUM:
+    case TYPE_RESULT:
+    case TYPE_OPTION:
+    case TYPE_SCHEDULE_AT: return write_sum(w, t, depth);
+    case TYPE_IDENTITY:
+    case TYPE_CONNECTION_ID:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION:
+    case TYPE_UUID: {
         const char *field = type_special_field(t->kind, &scalar);
         return write_special(w, t, field, scalar, depth);
     }
@@ -338,8 +353,8 @@ static void put_type_elements(Buf *out, const char *list, uint32_t n, const Fiel
 
 static void put_type(Buf *out, const Type *t, bool use_refs, bool top)
 {
-    static const char *const scalars[] = {"Bool", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "I128",
-                                          "U128", "I256", "U256", "F32", "F64", "String"};
+    static const char *const scalars[] = {"Bool", "I8",   "U8",   "I16",  "U16",  "I32", "U32", "I64",
+                                          "U64",  "I128", "U128", "I256", "U256", "F32", "F64", "String"};
     TypeKind scalar;
     const char *special = type_special_field(t->kind, &scalar);
     if (use_refs && !top && t->ref >= 0) {

@@ -4,10 +4,10 @@
 
 enum { AT_REF, AT_SUM, AT_PRODUCT, AT_ARRAY, AT_STRING, AT_BOOL, AT_LAST = 19 };
 
-static const TypeKind scalars[] = {[AT_STRING] = TYPE_STRING, [AT_BOOL] = TYPE_BOOL, [6] = TYPE_I8, [7] = TYPE_U8, [8] = TYPE_I16,
-                                   [9] = TYPE_U16, [10] = TYPE_I32, [11] = TYPE_U32, [12] = TYPE_I64, [13] = TYPE_U64,
-                                   [14] = TYPE_I128, [15] = TYPE_U128, [16] = TYPE_I256, [17] = TYPE_U256, [18] = TYPE_F32,
-                                   [19] = TYPE_F64};
+static const TypeKind scalars[] = {
+    [AT_STRING] = TYPE_STRING, [AT_BOOL] = TYPE_BOOL, [6] = TYPE_I8,   [7] = TYPE_U8,   [8] = TYPE_I16,   [9] = TYPE_U16,
+    [10] = TYPE_I32,           [11] = TYPE_U32,       [12] = TYPE_I64, [13] = TYPE_U64, [14] = TYPE_I128, [15] = TYPE_U128,
+    [16] = TYPE_I256,          [17] = TYPE_U256,      [18] = TYPE_F32, [19] = TYPE_F64};
 
 static Status read_type(const Type **ret, Reader *in, Arena *a, int depth, Error *err);
 
@@ -48,12 +48,9 @@ static Status read_type(const Type **ret, Reader *in, Arena *a, int depth, Error
         return FAIL(err, S_INVALID, "data too short for a type: Expected 1, given 0");
     const Type *elem;
     switch (tag) {
-    case AT_REF:
-        return FAIL(err, S_INVALID, "a reference to another type is not allowed here");
-    case AT_SUM:
-        return read_elements(ret, in, a, true, depth, err);
-    case AT_PRODUCT:
-        return read_elements(ret, in, a, false, depth, err);
+    case AT_REF: return FAIL(err, S_INVALID, "a reference to another type is not allowed here");
+    case AT_SUM: return read_elements(ret, in, a, true, depth, err);
+    case AT_PRODUCT: return read_elements(ret, in, a, false, depth, err);
     case AT_ARRAY:
         TRY(read_type(&elem, in, a, depth + 1, err));
         *ret = type_array(a, elem);
@@ -66,7 +63,4 @@ static Status read_type(const Type **ret, Reader *in, Arena *a, int depth, Error
     }
 }
 
-Status type_from_bsatn(const Type **ret, Reader *in, Arena *a, Error *err)
-{
-    return read_type(ret, in, a, 1, err);
-}
+Status type_from_bsatn(const Type **ret, Reader *in, Arena *a, Error *err) { return read_type(ret, in, a, 1, err); }

@@ -46,17 +46,12 @@ static _Noreturn void leave_call(st_call *call, st_status status, const char *te
 static st_status status_of(Status s, const Error *err)
 {
     switch (s) {
-    case S_OK:
-        return ST_OK;
-    case S_CONFLICT:
-        return ST_E_UNIQUE;
-    case S_NOT_FOUND:
-        return ST_E_NO_ROW;
+    case S_OK: return ST_OK;
+    case S_CONFLICT: return ST_E_UNIQUE;
+    case S_NOT_FOUND: return ST_E_NO_ROW;
     case S_TOO_LARGE:
-        return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW
-                                                      : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
-    default:
-        return ST_E_INVALID;
+        return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
+    default: return ST_E_INVALID;
     }
 }
 
@@ -133,13 +128,12 @@ static bool key_is_good(st_call *call, const CoreTable *t, uint32_t col, const v
 {
     const Type *type = t->def->cols[col].type;
     if (UNLIKELY(!key))
-        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: no key", STR_FMT(t->def->name),
-             STR_FMT(t->def->cols[col].name));
+        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: no key", STR_FMT(t->def->name), STR_FMT(t->def->cols[col].name));
     else if (LIKELY(type->flat) || value_check(type, key, &call->err) == S_OK)
         return true;
     else
-        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: key: %s", STR_FMT(t->def->name),
-             STR_FMT(t->def->cols[col].name), call->err.text);
+        doom(call, ST_E_INVALID, "table `%.*s`, column `%.*s`: key: %s", STR_FMT(t->def->name), STR_FMT(t->def->cols[col].name),
+             call->err.text);
     return false;
 }
 
@@ -170,8 +164,8 @@ static int32_t index_for(const TableDef *def, uint32_t ncols, const uint16_t *co
 
 /* A cursor over what scan and erase mean. False: the call is doomed. Keys are copied: the module's live in a frame that
  * is gone before the rows are read. */
-static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32_t ncols, const uint16_t *cols,
-                        uint32_t neq, const void *const *eq, const void *lo, const void *hi)
+static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32_t ncols, const uint16_t *cols, uint32_t neq,
+                        const void *const *eq, const void *lo, const void *hi)
 {
     st_call *call = db->call;
     if (ncols == 0) {
@@ -179,8 +173,7 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
         return true;
     }
     if (UNLIKELY(ncols > COUNT_OF(cur->eq) || neq > ncols || neq + 1 < ncols || !cols || (neq && !eq))) {
-        doom(call, ST_E_INVALID, "table `%.*s`: a scan over %u columns with %u keys", STR_FMT(t->def->name), ncols,
-             neq);
+        doom(call, ST_E_INVALID, "table `%.*s`: a scan over %u columns with %u keys", STR_FMT(t->def->name), ncols, neq);
         return false;
     }
     const void *keys[COUNT_OF(cur->eq) + 2] = {NULL};
@@ -284,8 +277,8 @@ static uint64_t api_count(const st_db *db, uint32_t item)
     return t ? table_count(t->table) : 0;
 }
 
-static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, uint32_t neq,
-                          const void *const *eq, const void *lo, const void *hi)
+static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, uint32_t neq, const void *const *eq,
+                          const void *lo, const void *hi)
 {
     const CoreTable *t = table_of(db, item);
     Cursor cur;
@@ -347,8 +340,8 @@ static void api_log(st_call *call, st_log_level level, const st_log_loc *where, 
     int n = vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     size_t len = n < 0 ? 0 : MIN((size_t)n, sizeof text - 1);
-    core_log(call->core, (unsigned)level <= ST_LOG_TRACE ? (uint8_t)level : ST_LOG_DEBUG, where ? where->line : 0,
-             call->function, str_of(where ? where->file : NULL), (Str){text, len});
+    core_log(call->core, (unsigned)level <= ST_LOG_TRACE ? (uint8_t)level : ST_LOG_DEBUG, where ? where->line : 0, call->function,
+             str_of(where ? where->file : NULL), (Str){text, len});
 }
 
 static void api_random(st_call *call, void *buffer, size_t size)

@@ -72,8 +72,7 @@ static RunResult run_failed(Core *c, Str name, st_status status, Str *ret_text)
     else if (status == call->last_status)
         text = str_of(call->err.text);
     else
-        text = str_of(
-            arena_sprintf(&c->arena, "reducer `%.*s` failed with status %d and no text", STR_FMT(name), (int)status));
+        text = str_of(arena_sprintf(&c->arena, "reducer `%.*s` failed with status %d and no text", STR_FMT(name), (int)status));
     buf_reset(&c->text);
     text_append_clean(&c->text, text, FAIL_TEXT_BYTES_MAX);
     *ret_text = buf_str(&c->text);
@@ -81,14 +80,13 @@ static RunResult run_failed(Core *c, Str name, st_status status, Str *ret_text)
     return call->doomed ? RUN_INTERNAL : RUN_USER_ERROR;
 }
 
-RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client *caller, st_origin origin,
-                           uint64_t call_seq, int64_t timestamp_us, Str *ret_text)
+RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client *caller, st_origin origin, uint64_t call_seq,
+                           int64_t timestamp_us, Str *ret_text)
 {
     st_call *call = &c->call;
     Str name = c->schema->image.def->reducers[id].name;
     api_begin(call, c, name, call_seq, timestamp_us);
-    call->ctx = (st_reducer_ctx){
-        .api = &api_table, .call = call, .db = &call->db, .timestamp = {timestamp_us}, .origin = origin};
+    call->ctx = (st_reducer_ctx){.api = &api_table, .call = call, .db = &call->db, .timestamp = {timestamp_us}, .origin = origin};
     memcpy(call->ctx.sender.b, caller->identity, 32);
     memcpy(call->ctx.connection.v.b, caller->connection_id, 16);
     call->ctx.connection.some = !all_zero(caller->connection_id, 16);
@@ -129,8 +127,7 @@ static void call_reducer(Core *c, const CallHeader *h, Client *client, Reader *i
     const ReducerDef *r = id >= 0 ? &s->image.def->reducers[id] : NULL;
 
     if (UNLIKELY(r && r->lifecycle != LIFECYCLE_NONE)) {
-        char *text =
-            arena_sprintf(&c->arena, "can't directly call special %s lifecycle reducer", lifecycle_name(r->lifecycle));
+        char *text = arena_sprintf(&c->arena, "can't directly call special %s lifecycle reducer", lifecycle_name(r->lifecycle));
         refuse_reducer(c, h, request_id, REPLY_LIFECYCLE, str_of(text));
         return;
     }
@@ -166,17 +163,13 @@ static void call_reducer(Core *c, const CallHeader *h, Client *client, Reader *i
 
     bool http = h->flags & CALL_HTTP;
     Str text;
-    RunResult run = core_run_reducer(c, (uint32_t)id, args, client, http ? ST_ORIGIN_HTTP : ST_ORIGIN_CLIENT,
-                                     h->call_seq, h->timestamp_us, &text);
+    RunResult run =
+        core_run_reducer(c, (uint32_t)id, args, client, http ? ST_ORIGIN_HTTP : ST_ORIGIN_CLIENT, h->call_seq, h->timestamp_us, &text);
     if (UNLIKELY(run != RUN_OK)) {
         refuse_reducer(c, h, request_id, run == RUN_USER_ERROR ? REPLY_USER_ERROR : REPLY_INTERNAL, text);
         return;
     }
-    Leaving leaving = {.h = h,
-                       .timestamp_us = h->timestamp_us,
-                       .to_caller = !http,
-                       .request_id = request_id,
-                       .answer = answer_reply_ok};
+    Leaving leaving = {.h = h, .timestamp_us = h->timestamp_us, .to_caller = !http, .request_id = request_id, .answer = answer_reply_ok};
     if (UNLIKELY(core_leave(c, &leaving, &err) != S_OK)) {
         core_log(c, ST_LOG_ERROR, 0, r->name, STR(""), str_of(err.text));
         refuse_reducer(c, h, request_id, REPLY_INTERNAL, str_of(err.text));
@@ -266,26 +259,13 @@ void core_call(Core *c, Bytes record)
                 reply_send(c, &h, REPLY_REJECTED, STR("the connection was refused"));
         } else {
             switch (h.kind) {
-            case CALL_REDUCER:
-                call_reducer(c, &h, client, &in);
-                break;
-            case CALL_PROCEDURE:
-                call_procedure(c, &h, &in);
-                break;
-            case CALL_SUBSCRIBE:
-                call_subscribe(c, &h, client, &in);
-                break;
-            case CALL_UNSUBSCRIBE:
-                call_unsubscribe(c, &h, client, &in);
-                break;
-            case CALL_ONE_OFF:
-                call_one_off(c, &h, client, &in);
-                break;
-            case CALL_SQL:
-                call_sql(c, &h, client, &in);
-                break;
-            default:
-                BUG("call record of kind %u", h.kind);
+            case CALL_REDUCER: call_reducer(c, &h, client, &in); break;
+            case CALL_PROCEDURE: call_procedure(c, &h, &in); break;
+            case CALL_SUBSCRIBE: call_subscribe(c, &h, client, &in); break;
+            case CALL_UNSUBSCRIBE: call_unsubscribe(c, &h, client, &in); break;
+            case CALL_ONE_OFF: call_one_off(c, &h, client, &in); break;
+            case CALL_SQL: call_sql(c, &h, client, &in); break;
+            default: BUG("call record of kind %u", h.kind);
             }
         }
     }

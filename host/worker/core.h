@@ -14,8 +14,8 @@
  * simulator from its own functions. */
 typedef struct Module Module;
 struct Module {
-    ModuleDef *def;                          /* one reference */
-    Bytes definition;                        /* what `def` was read from: the V10 bytes the module declares; the Module's own */
+    ModuleDef *def;   /* one reference */
+    Bytes definition; /* what `def` was read from: the V10 bytes the module declares; the Module's own */
     Str name, version;
     /* `items`: the array st_db.item, indexed by a record's position, giving the host's Table * for tables. The core fills
      * `slots` after load and after each swap from the record's table name. NULL in the simulator. */
@@ -23,7 +23,7 @@ struct Module {
     uint32_t nitems;
     /* Call reducer `id` (position in def->reducers) with native arguments (struct of def->reducers[id].params). */
     st_status (*call_reducer)(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args);
-    void (*unload)(Module *m);               /* frees the Module */
+    void (*unload)(Module *m); /* frees the Module */
 };
 
 typedef struct CoreEnv {
@@ -52,6 +52,6 @@ void core_call(Core *c, Bytes record);
 bool core_accepts_calls(const Core *c); /* ready, and no publish is prepared */
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
-uint64_t core_offset(const Core *c);    /* of the last commit record */
+uint64_t core_offset(const Core *c); /* of the last commit record */
 
 #endif

@@ -89,8 +89,7 @@ void call_connect(Core *c, const CallHeader *h, Reader *in)
     client->recorded = true;
     if (reducer < 0)
         txn_begin(c->engine);
-    else if (core_run_reducer(c, (uint32_t)reducer, NULL, client, ST_ORIGIN_LIFECYCLE, h->call_seq, h->timestamp_us,
-                              &text) != RUN_OK)
+    else if (core_run_reducer(c, (uint32_t)reducer, NULL, client, ST_ORIGIN_LIFECYCLE, h->call_seq, h->timestamp_us, &text) != RUN_OK)
         goto refused;
     if (core_leave(c, &leaving, &err) == S_OK)
         return;
@@ -139,13 +138,12 @@ void call_disconnect(Core *c, const CallHeader *h, Reader *in)
     Str text;
     Error err;
     /* What fails is logged; the client is gone all the same. */
-    if (reducer < 0 || core_run_reducer(c, (uint32_t)reducer, NULL, &gone, ST_ORIGIN_LIFECYCLE, h->call_seq,
-                                        h->timestamp_us, &text) != RUN_OK)
+    if (reducer < 0 ||
+        core_run_reducer(c, (uint32_t)reducer, NULL, &gone, ST_ORIGIN_LIFECYCLE, h->call_seq, h->timestamp_us, &text) != RUN_OK)
         txn_begin(c->engine);
     if (core_leave(c, &leaving, &err) == S_OK)
         return;
-    core_log(c, ST_LOG_ERROR, 0, reducer < 0 ? STR("") : c->schema->image.def->reducers[reducer].name, STR(""),
-             str_of(err.text));
+    core_log(c, ST_LOG_ERROR, 0, reducer < 0 ? STR("") : c->schema->image.def->reducers[reducer].name, STR(""), str_of(err.text));
     txn_begin(c->engine);
     if (core_leave(c, &leaving, &err) != S_OK)
         BUG("a record of one client event is too large: %s", err.text);
@@ -172,8 +170,7 @@ static void client_introduce(Core *c, const CallHeader *h, Client *client)
     Caller caller = {.is_owner = client->owner};
     memcpy(caller.identity, client->identity, 32);
     const VersionShape *shape = client_shape(c, client);
-    subs_client_add(c->subs, (ClientRef){h->slot, h->generation}, &caller, shape ? shape->nshapes : 0,
-                    shape ? shape->shapes : NULL);
+    subs_client_add(c->subs, (ClientRef){h->slot, h->generation}, &caller, shape ? shape->nshapes : 0, shape ? shape->shapes : NULL);
 }
 
 void call_subscribe(Core *c, const CallHeader *h, Client *client, Reader *in)
@@ -191,13 +188,11 @@ void call_subscribe(Core *c, const CallHeader *h, Client *client, Reader *in)
     buf_put_u32(f, request_id);
     buf_put_u32(f, set_id);
     Error err;
-    Status s =
-        subs_subscribe(c->subs, (ClientRef){h->slot, h->generation}, set_id, n, queries, silent ? NULL : f, &err);
+    Status s = subs_subscribe(c->subs, (ClientRef){h->slot, h->generation}, set_id, n, queries, silent ? NULL : f, &err);
     if (s == S_OK && !silent)
         frame_send(c);
     else if (s != S_OK && silent) /* it was good before the crash, so the client must hear that it ended */
-        send_subscription_failures(c, h->call_seq, 1,
-                                   &(UpdateFailure){{h->slot, h->generation}, set_id, str_of(err.text)});
+        send_subscription_failures(c, h->call_seq, 1, &(UpdateFailure){{h->slot, h->generation}, set_id, str_of(err.text)});
     else if (s != S_OK)
         send_subscription_error(c, h, request_id, set_id, str_of(err.text));
 }

@@ -242,10 +242,8 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
     const Update *update = &no_update;
     Engine *e = c->engine;
     uint64_t call_seq = l->h ? l->h->call_seq : 0;
-    CommitHeader head = {.offset = c->offset + 1,
-                         .call_seq = call_seq,
-                         .timestamp_us = l->timestamp_us,
-                         .schema_version = c->schema->image.version};
+    CommitHeader head = {
+        .offset = c->offset + 1, .call_seq = call_seq, .timestamp_us = l->timestamp_us, .schema_version = c->schema->image.version};
 
     Buf *rec = &c->record;
     buf_reset(rec);
@@ -273,8 +271,7 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
             c->offset++;
             c->env.commit(c->env.user, buf_bytes(rec));
         }
-        return FAIL(err, S_TOO_LARGE, "the transaction's changes take more than %u bytes when encoded",
-                    (unsigned)COMMIT_BYTES_MAX);
+        return FAIL(err, S_TOO_LARGE, "the transaction's changes take more than %u bytes when encoded", (unsigned)COMMIT_BYTES_MAX);
     }
 
     if (subs_query_count(c->subs)) {

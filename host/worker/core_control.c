@@ -75,8 +75,7 @@ static Status schema_make_items(CoreSchema *s, Error *err)
             continue;
         const TableDef *t = module_def_table(def, str_of(m->items[i]->name));
         if (!t)
-            return FAIL(err, S_INVALID, "the module has a table record `%s` that its definition does not have",
-                        m->items[i]->name);
+            return FAIL(err, S_INVALID, "the module has a table record `%s` that its definition does not have", m->items[i]->name);
         s->items[i] = &s->tables[t - def->tables];
     }
     return S_OK;
@@ -112,8 +111,7 @@ static Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
         if (status != S_OK)
             goto fail;
         if (!bytes_eq(s->module->definition, definition)) {
-            status = FAIL(err, S_INVALID, "module %.*s declares another definition than the catalog has for it",
-                          STR_FMT(path));
+            status = FAIL(err, S_INVALID, "module %.*s declares another definition than the catalog has for it", STR_FMT(path));
             goto fail;
         }
         s->image.def = module_def_ref(s->module->def);
@@ -250,8 +248,7 @@ static Status load_rows(Core *c, Reader *in, Error *err)
     for (uint32_t i = 0; i < n; i++)
         TRY(table_load_row(t, in, err));
     if (in->bad || reader_left(in))
-        return FAIL(err, S_INVALID, "ROWS record of table `%.*s`: the length does not fit its %u rows",
-                    STR_FMT(table_def(t)->name), n);
+        return FAIL(err, S_INVALID, "ROWS record of table `%.*s`: the length does not fit its %u rows", STR_FMT(table_def(t)->name), n);
     return S_OK;
 }
 
@@ -275,11 +272,10 @@ static Status replay(Core *c, Reader *in, Error *err)
     Reader r = reader_of(record);
     TRY(commit_read_header(&r, &h, err));
     if (h.schema_version != c->schema->image.version)
-        return FAIL(err, S_INVALID, "replay: record %llu is of schema version %u, the module of %u",
-                    (unsigned long long)h.offset, h.schema_version, c->schema->image.version);
+        return FAIL(err, S_INVALID, "replay: record %llu is of schema version %u, the module of %u", (unsigned long long)h.offset,
+                    h.schema_version, c->schema->image.version);
     if (c->replayed && h.offset != c->offset + 1)
-        return FAIL(err, S_INVALID, "replay: record %llu follows record %llu", (unsigned long long)h.offset,
-                    (unsigned long long)c->offset);
+        return FAIL(err, S_INVALID, "replay: record %llu follows record %llu", (unsigned long long)h.offset, (unsigned long long)c->offset);
     TRY(engine_apply_record(c->engine, record, err));
     c->offset = h.offset;
     c->replayed = true;
@@ -343,8 +339,7 @@ static Status init(Core *c, Reader *in, Error *err)
 static Status prepare(Core *c, Reader *in, Error *err)
 {
     if (c->state != CORE_READY)
-        return FAIL(err, S_INVALID,
-                    c->state == CORE_PREPARED ? "PREPARE: a publish is prepared already" : "PREPARE before READY");
+        return FAIL(err, S_INVALID, c->state == CORE_PREPARED ? "PREPARE: a publish is prepared already" : "PREPARE before READY");
     CoreSchema *next;
     TRY(schema_open(&next, c, in, err));
     Status status = engine_prepare(&c->next_engine, c->engine, &next->image, err);
@@ -393,16 +388,14 @@ bool core_control(Core *c, Bytes record)
     ControlKind kind = read_u8(&in);
     Error err = {0};
     Status s = S_OK;
-    bool load_step =
-        kind == CTL_ROWS || kind == CTL_EXPECT || kind == CTL_SEQUENCE || kind == CTL_REPLAY || kind == CTL_READY;
+    bool load_step = kind == CTL_ROWS || kind == CTL_EXPECT || kind == CTL_SEQUENCE || kind == CTL_REPLAY || kind == CTL_READY;
     if (load_step && c->state == CORE_FAILED)
         return true; /* the failure has been answered */
     if (load_step && c->state != CORE_LOADING)
         BUG("control record %u in state %u", kind, c->state);
 
     switch (kind) {
-    case CTL_STOP:
-        return false;
+    case CTL_STOP: return false;
     case CTL_LIMITS:
         c->limits.database_bytes_max = read_u64(&in);
         c->limits.txn_bytes_max = read_u64(&in);
@@ -415,27 +408,13 @@ bool core_control(Core *c, Bytes record)
             table_load_expect(t, read_u64(&in));
         break;
     }
-    case CTL_ROWS:
-        s = load_rows(c, &in, &err);
-        break;
-    case CTL_SEQUENCE:
-        s = load_sequence(c, &in, &err);
-        break;
-    case CTL_REPLAY:
-        s = replay(c, &in, &err);
-        break;
-    case CTL_READY:
-        s = ready(c, &in, &err);
-        break;
-    case CTL_DESCRIBE:
-        s = describe(c, &in, &err);
-        break;
-    case CTL_INIT:
-        s = init(c, &in, &err);
-        break;
-    case CTL_ABORT:
-        abort_publish(c);
-        break;
+    case CTL_ROWS: s = load_rows(c, &in, &err); break;
+    case CTL_SEQUENCE: s = load_sequence(c, &in, &err); break;
+    case CTL_REPLAY: s = replay(c, &in, &err); break;
+    case CTL_READY: s = ready(c, &in, &err); break;
+    case CTL_DESCRIBE: s = describe(c, &in, &err); break;
+    case CTL_INIT: s = init(c, &in, &err); break;
+    case CTL_ABORT: abort_publish(c); break;
     case CTL_LOAD:
         s = load(c, &in, &err);
         if (s == S_OK)
@@ -448,11 +427,8 @@ bool core_control(Core *c, Bytes record)
         if (s == S_OK)
             control_answer(c, kind, S_OK, NULL);
         break;
-    case CTL_SWAP:
-        s = swap(c, &err);
-        break;
-    default:
-        BUG("control record of kind %u", kind);
+    case CTL_SWAP: s = swap(c, &err); break;
+    default: BUG("control record of kind %u", kind);
     }
     if (s != S_OK) {
         if (load_step)

@@ -150,8 +150,8 @@ MUST_CHECK Status core_leave(Core *c, const Leaving *l, Error *err);
 typedef enum RunResult { RUN_OK, RUN_USER_ERROR, RUN_INTERNAL } RunResult;
 /* Open a transaction and run reducer `id`. RUN_OK leaves the transaction open; otherwise it is rolled back, logged, and
  * `ret_text` (borrowed until the next run) says why. */
-RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client *caller, st_origin origin,
-                           uint64_t call_seq, int64_t timestamp_us, Str *ret_text);
+RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client *caller, st_origin origin, uint64_t call_seq,
+                           int64_t timestamp_us, Str *ret_text);
 
 /* core_client.c */
 Client *client_find(Core *c, const CallHeader *h); /* NULL: unknown, of another generation, or refused */
@@ -166,12 +166,12 @@ void core_schema_free(CoreSchema *s);
 int32_t schema_find_reducer(const CoreSchema *s, Str name); /* -1: none */
 
 /* Room for n elements in a kept array. */
-#define GROW(array, cap, n)                                                                                            \
-    do {                                                                                                               \
-        if ((cap) < (size_t)(n)) {                                                                                     \
-            (cap) = MAX((size_t)(n), 2 * (cap));                                                                       \
-            (array) = x_realloc((array), (cap) * sizeof *(array));                                                     \
-        }                                                                                                              \
+#define GROW(array, cap, n)                                                                                                                \
+    do {                                                                                                                                   \
+        if ((cap) < (size_t)(n)) {                                                                                                         \
+            (cap) = MAX((size_t)(n), 2 * (cap));                                                                                           \
+            (array) = x_realloc((array), (cap) * sizeof *(array));                                                                         \
+        }                                                                                                                                  \
     } while (0)
 
 #endif

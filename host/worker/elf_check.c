@@ -8,6 +8,7 @@
 
 /* Memory, text, formatting into memory, numbers, sorting, mathematics; sorted. None of it waits, reads the outside world,
  * keeps state between calls or allocates. */
+/* clang-format off */
 static const char *const symbols_allowed[] = {
     "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "_Jv_RegisterClasses", "__assert_fail", "__chk_fail",
     "__ctype_b_loc", "__ctype_tolower_loc", "__ctype_toupper_loc", "__cxa_finalize", "__errno_location",
@@ -46,9 +47,12 @@ static const char *const symbols_allowed[] = {
     "tgamma", "tgammaf", "tgammal", "timegm", "tolower", "toupper", "trunc", "truncf", "truncl", "vsnprintf",
     "vsprintf", "vsscanf",
 };
+/* clang-format on */
 
 /* Refused with a hint; what is in neither list is refused without one. Prefixes end in '*'. */
-static const struct { const char *name, *hint; } symbol_hints[] = {
+static const struct {
+    const char *name, *hint;
+} symbol_hints[] = {
     {"malloc", "use st_alloc(ctx, n): memory of a module lasts for one call"},
     {"calloc", "use st_alloc(ctx, n): memory of a module lasts for one call"},
     {"realloc", "use st_alloc(ctx, n): memory of a module lasts for one call"},
@@ -254,13 +258,15 @@ static bool check_header(Elf *e)
     }
     memcpy(&e->head, p, sizeof e->head);
     if (e->head.e_machine != OUR_MACHINE) {
-        problem(e, "it is for %s (machine %u), the host is %s (machine %u): build it for this machine",
-                machine_name(e->head.e_machine), e->head.e_machine, machine_name(OUR_MACHINE), (unsigned)OUR_MACHINE);
+        problem(e, "it is for %s (machine %u), the host is %s (machine %u): build it for this machine", machine_name(e->head.e_machine),
+                e->head.e_machine, machine_name(OUR_MACHINE), (unsigned)OUR_MACHINE);
         return false;
     }
     if (e->head.e_type != ET_DYN) {
         problem(e, "it is %s, not a shared library: link it with -shared",
-                e->head.e_type == ET_REL ? "an object file (.o)" : e->head.e_type == ET_EXEC ? "a program" : "of another ELF type");
+                e->head.e_type == ET_REL    ? "an object file (.o)"
+                : e->head.e_type == ET_EXEC ? "a program"
+                                            : "of another ELF type");
         return false;
     }
     if (e->head.e_shentsize != sizeof(Elf64_Shdr) || e->head.e_phentsize != sizeof(Elf64_Phdr) || e->head.e_shnum == 0 ||
@@ -311,7 +317,9 @@ static void check_dynamic(Elf *e, const Elf64_Shdr *s)
         if (d.d_tag == DT_NEEDED) {
             Str n = name_at(e, s->sh_link, d.d_un.d_val);
             if (!str_is(n, "libc.so.6") && !str_is(n, "libm.so.6") && !matches(n, "ld-linux*"))
-                problem(e, "it needs the library %.*s: only libc and libm are there; link it statically, or with -Wl,--as-needed if nothing of it is used",
+                problem(e,
+                        "it needs the library %.*s: only libc and libm are there; link it statically, or with -Wl,--as-needed if nothing "
+                        "of it is used",
                         STR_FMT(shown(n)));
         }
         text_relocations |= d.d_tag == DT_TEXTREL || (d.d_tag == DT_FLAGS && (d.d_un.d_val & DF_TEXTREL));
@@ -355,7 +363,8 @@ static void check_symbols(Elf *e, const Elf64_Shdr *s)
             continue;
         }
         if (ELF64_ST_BIND(sym.st_info) == STB_GNU_UNIQUE)
-            problem(e, "%.*s is a unique symbol, which keeps the library from being unloaded: compile with -fno-gnu-unique", STR_FMT(shown(name)));
+            problem(e, "%.*s is a unique symbol, which keeps the library from being unloaded: compile with -fno-gnu-unique",
+                    STR_FMT(shown(name)));
         if (str_is(name, "st_module") && ELF64_ST_VISIBILITY(sym.st_other) == STV_DEFAULT) {
             st_module = true;
             if (ELF64_ST_TYPE(sym.st_info) != STT_OBJECT)
@@ -431,8 +440,9 @@ static void check_sections(Elf *e)
     if (!symbols)
         problem(e, "it exports nothing, so no st_module: is ST_MODULE(name, \"version\") missing?");
     if (!variables && writable)
-        problem(e, "it has %llu bytes of writable variables: only tables keep data; make them const (do not strip the file to see their names)",
-                (unsigned long long)writable);
+        problem(
+            e, "it has %llu bytes of writable variables: only tables keep data; make them const (do not strip the file to see their names)",
+            (unsigned long long)writable);
 }
 
 uint32_t elf_check(Bytes file, Buf *problems)

@@ -24,22 +24,38 @@ typedef struct LoadedModule {
 } LoadedModule;
 
 /* One type of the module, converted. */
-typedef struct Converted { const st_type *from; const Type *to; bool under_way; } Converted; /* to NULL: wrong */
+typedef struct Converted {
+    const st_type *from;
+    const Type *to;
+    bool under_way;
+} Converted; /* to NULL: wrong */
 
 typedef struct FoundTable {
     Str name;
     const st_item *item;
-    const Type *row;        /* product */
-    const uint32_t *flags;  /* per column */
-    Bytes *defaults;        /* per column; len 0: none (no value encodes to nothing but a unit) */
+    const Type *row;       /* product */
+    const uint32_t *flags; /* per column */
+    Bytes *defaults;       /* per column; len 0: none (no value encodes to nothing but a unit) */
     const st_item **default_items;
     const st_item *schedule;
-    uint32_t position;      /* in the builder */
+    uint32_t position; /* in the builder */
 } FoundTable;
-typedef struct FoundIndex { uint32_t table; Str name; uint16_t ncols; const uint16_t *cols; } FoundIndex;
-typedef struct FoundFunction { Str name; const st_item *item; const Type *params, *ret; } FoundFunction;
+typedef struct FoundIndex {
+    uint32_t table;
+    Str name;
+    uint16_t ncols;
+    const uint16_t *cols;
+} FoundIndex;
+typedef struct FoundFunction {
+    Str name;
+    const st_item *item;
+    const Type *params, *ret;
+} FoundFunction;
 
-typedef struct Range { uintptr_t from, to; bool writable, executable; } Range;
+typedef struct Range {
+    uintptr_t from, to;
+    bool writable, executable;
+} Range;
 
 typedef struct Loader {
     Arena arena;
@@ -54,10 +70,14 @@ typedef struct Loader {
     const st_module_desc *desc;
     uint32_t nitems;
     const st_item **items; /* sorted by kind, owner, name: the order in the section means nothing */
-    FoundTable *tables;       uint32_t ntables;
-    FoundIndex *indexes;      uint32_t nindexes;
-    FoundFunction *functions; uint32_t nfunctions;
-    FoundFunction *views;     uint32_t nviews;
+    FoundTable *tables;
+    uint32_t ntables;
+    FoundIndex *indexes;
+    uint32_t nindexes;
+    FoundFunction *functions;
+    uint32_t nfunctions;
+    FoundFunction *views;
+    uint32_t nviews;
 } Loader;
 
 static void problem(Loader *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -106,8 +126,8 @@ static int find_ranges(struct dl_phdr_info *info, size_t size, void *user)
     for (int i = 0; i < info->dlpi_phnum && l->nranges < RANGES_MAX; i++) {
         const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
         if (ph->p_type == PT_LOAD && (ph->p_flags & PF_R))
-            l->ranges[l->nranges++] = (Range){info->dlpi_addr + ph->p_vaddr, info->dlpi_addr + ph->p_vaddr + ph->p_memsz,
-                                              ph->p_flags & PF_W, ph->p_flags & PF_X};
+            l->ranges[l->nranges++] =
+                (Range){info->dlpi_addr + ph->p_vaddr, info->dlpi_addr + ph->p_vaddr + ph->p_memsz, ph->p_flags & PF_W, ph->p_flags & PF_X};
     }
     return 1;
 }
@@ -203,32 +223,41 @@ static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth)
 {
     Arena *a = module_builder_arena(l->builder);
     static const TypeKind scalars[] = {
-        [ST_K_BOOL] = TYPE_BOOL, [ST_K_STR] = TYPE_STRING, [ST_K_BYTES] = TYPE_BYTES, [ST_K_IDENTITY] = TYPE_IDENTITY,
-        [ST_K_CONNECTION_ID] = TYPE_CONNECTION_ID, [ST_K_UUID] = TYPE_UUID, [ST_K_TIMESTAMP] = TYPE_TIMESTAMP,
-        [ST_K_DURATION] = TYPE_DURATION, [ST_K_SCHEDULE] = TYPE_SCHEDULE_AT,
+        [ST_K_BOOL] = TYPE_BOOL,
+        [ST_K_STR] = TYPE_STRING,
+        [ST_K_BYTES] = TYPE_BYTES,
+        [ST_K_IDENTITY] = TYPE_IDENTITY,
+        [ST_K_CONNECTION_ID] = TYPE_CONNECTION_ID,
+        [ST_K_UUID] = TYPE_UUID,
+        [ST_K_TIMESTAMP] = TYPE_TIMESTAMP,
+        [ST_K_DURATION] = TYPE_DURATION,
+        [ST_K_SCHEDULE] = TYPE_SCHEDULE_AT,
     };
     const Type *to = NULL, *elem = NULL;
     Field *fields = NULL;
     switch (t->kind) {
-    case ST_K_BOOL: case ST_K_STR: case ST_K_BYTES: case ST_K_IDENTITY: case ST_K_CONNECTION_ID: case ST_K_UUID:
-    case ST_K_TIMESTAMP: case ST_K_DURATION: case ST_K_SCHEDULE:
-        to = type_scalar(scalars[t->kind]);
-        break;
-    case ST_K_INT:
-        to = int_type(t->size, t->is_signed);
-        break;
-    case ST_K_FLOAT:
-        to = t->size == 4 ? type_scalar(TYPE_F32) : t->size == 8 ? type_scalar(TYPE_F64) : NULL;
-        break;
-    case ST_K_UNIT:
-        to = &type_unit;
-        break;
-    case ST_K_OPTION: case ST_K_ARRAY:
+    case ST_K_BOOL:
+    case ST_K_STR:
+    case ST_K_BYTES:
+    case ST_K_IDENTITY:
+    case ST_K_CONNECTION_ID:
+    case ST_K_UUID:
+    case ST_K_TIMESTAMP:
+    case ST_K_DURATION:
+    case ST_K_SCHEDULE: to = type_scalar(scalars[t->kind]); break;
+    case ST_K_INT: to = int_type(t->size, t->is_signed); break;
+    case ST_K_FLOAT: to = t->size == 4 ? type_scalar(TYPE_F32) : t->size == 8 ? type_scalar(TYPE_F64) : NULL; break;
+    case ST_K_UNIT: to = &type_unit; break;
+    case ST_K_OPTION:
+    case ST_K_ARRAY:
         if (!(elem = convert(l, t->elem, name, depth)))
             return NULL;
         to = t->kind == ST_K_ARRAY ? type_array(a, elem) : type_option(a, elem);
         break;
-    case ST_K_STRUCT: case ST_K_ENUM: case ST_K_SUM: case ST_K_RESULT:
+    case ST_K_STRUCT:
+    case ST_K_ENUM:
+    case ST_K_SUM:
+    case ST_K_RESULT:
         if (!(fields = convert_fields(l, t, name, depth)))
             return NULL;
         to = t->kind == ST_K_STRUCT ? type_product(a, t->nfields, fields) : type_sum(a, t->nfields, fields);
@@ -247,14 +276,15 @@ static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth)
         problem(l, "type %.*s: %s", STR_FMT(name), err.text);
         return NULL;
     }
-    static const TypeKind want[] = {[ST_K_STRUCT] = TYPE_PRODUCT, [ST_K_ENUM] = TYPE_ENUM, [ST_K_SUM] = TYPE_SUM, [ST_K_RESULT] = TYPE_RESULT};
+    static const TypeKind want[] = {
+        [ST_K_STRUCT] = TYPE_PRODUCT, [ST_K_ENUM] = TYPE_ENUM, [ST_K_SUM] = TYPE_SUM, [ST_K_RESULT] = TYPE_RESULT};
     if (fields && to->kind != want[t->kind]) {
         problem(l, "type %.*s has the shape of %s: use that instead, or other names", STR_FMT(name),
-                to->kind == TYPE_OPTION       ? "an option (ST_OPTION)"
-                : to->kind == TYPE_RESULT     ? "a result (ST_RESULT)"
-                : to->kind == TYPE_ENUM       ? "an enum (ST_ENUM)"
+                to->kind == TYPE_OPTION        ? "an option (ST_OPTION)"
+                : to->kind == TYPE_RESULT      ? "a result (ST_RESULT)"
+                : to->kind == TYPE_ENUM        ? "an enum (ST_ENUM)"
                 : to->kind == TYPE_SCHEDULE_AT ? "st_schedule_at"
-                                              : "a predeclared type");
+                                               : "a predeclared type");
         return NULL;
     }
     /* the layout, as compiled and as we know it */
@@ -335,14 +365,18 @@ static bool handshake(Loader *l)
         problem(l, "the module was built with spacetimedb.h of ABI %u.%u, this host offers %d.%d: build it with a header of ABI %d",
                 d->abi_major, d->abi_minor, ST_ABI_MAJOR, ST_ABI_MINOR, ST_ABI_MAJOR);
     else if (d->abi_minor > ST_ABI_MINOR)
-        problem(l, "the module was built with spacetimedb.h of ABI %u.%u, this host offers up to %d.%d: update the host, or build with an older header",
+        problem(l,
+                "the module was built with spacetimedb.h of ABI %u.%u, this host offers up to %d.%d: update the host, or build with an "
+                "older header",
                 d->abi_major, d->abi_minor, ST_ABI_MAJOR, ST_ABI_MINOR);
     else {
         if (d->size != sizeof *d)
             problem(l, "st_module has %u bytes, the host expects %zu: build the module with this host's spacetimedb.h", d->size, sizeof *d);
         if (d->item_size != sizeof(st_item))
-            problem(l, "the module's records have %u bytes, the host expects %zu: build it without -fpack-struct, with this host's spacetimedb.h",
-                    d->item_size, sizeof(st_item));
+            problem(
+                l,
+                "the module's records have %u bytes, the host expects %zu: build it without -fpack-struct, with this host's spacetimedb.h",
+                d->item_size, sizeof(st_item));
     }
     if (l->nproblems != before)
         return false;
@@ -389,7 +423,8 @@ static void add_table(Loader *l, const st_item *it, Str name)
         problem(l, "table %.*s has flags (0x%x) that this host does not know", STR_FMT(name), it->flags);
     FoundTable *known = table_named(l, name);
     if (known) {
-        if (known->item->flags != it->flags || !type_equal(known->row, row) || memcmp(known->flags, flags, sizeof *flags * row->nfields) != 0)
+        if (known->item->flags != it->flags || !type_equal(known->row, row) ||
+            memcmp(known->flags, flags, sizeof *flags * row->nfields) != 0)
             problem(l, "table %.*s is declared in two source files, differently: put it into one header that both include", STR_FMT(name));
         return;
     }
@@ -411,12 +446,14 @@ static void add_index(Loader *l, const st_item *it, Str name, FoundTable *t)
 {
     const uint16_t *cols = it->ptr;
     if (it->n < 1 || it->n > DEF_INDEX_COLUMNS_MAX || !mine(l, cols, it->n * sizeof *cols, _Alignof(uint16_t))) {
-        problem(l, "index %.*s of table %.*s has %u columns; 1 to %d are possible", STR_FMT(name), STR_FMT(t->name), it->n, DEF_INDEX_COLUMNS_MAX);
+        problem(l, "index %.*s of table %.*s has %u columns; 1 to %d are possible", STR_FMT(name), STR_FMT(t->name), it->n,
+                DEF_INDEX_COLUMNS_MAX);
         return;
     }
     for (uint32_t i = 0; i < it->n; i++)
         if (cols[i] >= t->row->nfields) {
-            problem(l, "index %.*s of table %.*s names column %u, the table has %u", STR_FMT(name), STR_FMT(t->name), cols[i] + 1u, t->row->nfields);
+            problem(l, "index %.*s of table %.*s names column %u, the table has %u", STR_FMT(name), STR_FMT(t->name), cols[i] + 1u,
+                    t->row->nfields);
             return;
         }
     uint32_t table = (uint32_t)(t - l->tables);
@@ -439,7 +476,9 @@ static bool value_is_mine(const Loader *l, const Type *t, const uint8_t *v)
     if (!t->has_pointers)
         return true;
     switch (t->kind) {
-    case TYPE_STRING: case TYPE_BYTES: case TYPE_ARRAY: {
+    case TYPE_STRING:
+    case TYPE_BYTES:
+    case TYPE_ARRAY: {
         st_bytes b;
         memcpy(&b, v, sizeof b);
         const Type *elem = t->kind == TYPE_ARRAY ? t->elem : type_scalar(TYPE_U8);
@@ -457,12 +496,10 @@ static bool value_is_mine(const Loader *l, const Type *t, const uint8_t *v)
             if (!value_is_mine(l, t->fields[i].type, v + t->fields[i].offset))
                 return false;
         return true;
-    case TYPE_OPTION:
-        return !v[0] || value_is_mine(l, t->elem, v + t->payload_offset);
-    case TYPE_SUM: case TYPE_RESULT:
-        return v[0] >= t->nfields || value_is_mine(l, t->fields[v[0]].type, v + t->payload_offset);
-    default:
-        return true;
+    case TYPE_OPTION: return !v[0] || value_is_mine(l, t->elem, v + t->payload_offset);
+    case TYPE_SUM:
+    case TYPE_RESULT: return v[0] >= t->nfields || value_is_mine(l, t->fields[v[0]].type, v + t->payload_offset);
+    default: return true;
     }
 }
 
@@ -551,10 +588,7 @@ static int by_name(const void *x, const void *y)
     return c ? c : strcmp(a->name, b->name);
 }
 
-static const char *kind_label(uint32_t kind)
-{
-    return kind == ST_ITEM_INDEX ? "index" : kind == ST_ITEM_DEFAULT ? "default" : "schedule";
-}
+static const char *kind_label(uint32_t kind) { return kind == ST_ITEM_INDEX ? "index" : kind == ST_ITEM_DEFAULT ? "default" : "schedule"; }
 
 /* Tables, and what belongs to them. */
 static void read_items(Loader *l)
@@ -570,7 +604,10 @@ static void read_items(Loader *l)
         const st_item *it = l->items[i] = l->desc->items[i];
         if (!mine(l, it, sizeof *it, _Alignof(st_item)) || !text_at(l, it->name, NAME_BYTES_MAX, &name) || it->kind < ST_ITEM_TABLE ||
             it->kind > ST_ITEM_VIEW || (it->owner && !text_at(l, it->owner, NAME_BYTES_MAX, &name))) {
-            problem(l, "record %u of the module is damaged, or of a kind that this host does not know: build the module anew with spacetimedb.h", i + 1);
+            problem(
+                l,
+                "record %u of the module is damaged, or of a kind that this host does not know: build the module anew with spacetimedb.h",
+                i + 1);
             l->nitems = 0;
             return;
         }
@@ -618,8 +655,11 @@ static void declare_tables(Loader *l)
         FoundTable *t = &l->tables[i];
         BuilderColumn *cols = ARENA_ARRAY(&l->arena, BuilderColumn, t->row->nfields);
         for (uint32_t c = 0; c < t->row->nfields; c++)
-            cols[c] = (BuilderColumn){.name = t->row->fields[c].name, .type = t->row->fields[c].type, .flags = t->flags[c],
-                                      .has_default = t->default_items[c] != NULL, .default_bsatn = t->defaults[c]};
+            cols[c] = (BuilderColumn){.name = t->row->fields[c].name,
+                                      .type = t->row->fields[c].type,
+                                      .flags = t->flags[c],
+                                      .has_default = t->default_items[c] != NULL,
+                                      .default_bsatn = t->defaults[c]};
         t->position = module_builder_table(l->builder, t->name, t->item->flags & ST_ACCESS_PUBLIC ? ACCESS_PUBLIC : ACCESS_PRIVATE,
                                            t->item->flags & ST_F_EVENT, t->row->nfields, cols);
     }
@@ -633,7 +673,8 @@ static void declare_functions(Loader *l)
 {
     for (uint32_t i = 0; i < l->nfunctions; i++) {
         const FoundFunction *f = &l->functions[i];
-        static const Lifecycle lifecycles[] = {[ST_FN_REDUCER] = LIFECYCLE_NONE, [ST_FN_INIT] = LIFECYCLE_INIT,
+        static const Lifecycle lifecycles[] = {[ST_FN_REDUCER] = LIFECYCLE_NONE,
+                                               [ST_FN_INIT] = LIFECYCLE_INIT,
                                                [ST_FN_CLIENT_CONNECTED] = LIFECYCLE_CONNECT,
                                                [ST_FN_CLIENT_DISCONNECTED] = LIFECYCLE_DISCONNECT};
         if (f->item->flags == ST_FN_PROCEDURE)
@@ -652,7 +693,8 @@ static void declare_functions(Loader *l)
         Str callee = str_of(t->schedule->name);
         const FoundFunction *f = function_named(l->functions, l->nfunctions, callee);
         if (!f)
-            problem(l, "table %.*s is scheduled to call %.*s, which is no reducer or procedure of the module", STR_FMT(t->name), STR_FMT(callee));
+            problem(l, "table %.*s is scheduled to call %.*s, which is no reducer or procedure of the module", STR_FMT(t->name),
+                    STR_FMT(callee));
         else if (f->params->nfields != 1 || !type_equal(f->params->fields[0].type, t->row))
             problem(l, "scheduled function %.*s must take exactly one argument, a row of table %.*s", STR_FMT(callee), STR_FMT(t->name));
         else

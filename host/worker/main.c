@@ -27,11 +27,11 @@ typedef struct Worker {
     RingReader call, control;
     RingWriter commit, frame, log;
     Core *core;
-    uint64_t last_call;       /* call_seq of the last call done */
-    uint32_t calls_pending;   /* calls whose outputs are not all published */
+    uint64_t last_call;     /* call_seq of the last call done */
+    uint32_t calls_pending; /* calls whose outputs are not all published */
     size_t bytes_pending;
     bool outputs_pending;
-    uint32_t log_dropped;     /* lines lost since the last one that got through */
+    uint32_t log_dropped; /* lines lost since the last one that got through */
     uint32_t log_tokens;
     uint64_t log_refill_ns;
 } Worker;

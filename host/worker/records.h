@@ -29,26 +29,27 @@ typedef struct CallHeader {
     uint32_t slot, generation; /* the client; slot CLIENT_NONE: a client of an earlier host (DISCONNECT only) */
     uint32_t schema_version;   /* the version that the client knew when it connected, or the arguments were made for */
     uint64_t call_seq;
-    int64_t timestamp_us;      /* when the host received it */
-} CallHeader;                  /* 32 bytes, as laid out by C */
+    int64_t timestamp_us; /* when the host received it */
+} CallHeader;             /* 32 bytes, as laid out by C */
 _Static_assert(sizeof(CallHeader) == 32, "call record header crosses the ring");
 enum { CLIENT_NONE = 0xffffffff };
 enum CallFlags {
-    CALL_SILENT = 1,           /* CONNECT, SUBSCRIBE: register again after a crash: no reducer, no answer */
-    CALL_HTTP = 2,             /* the client is an HTTP request: answers are FRAME_REPLY */
-    CALL_OWNER = 4,            /* CONNECT: the client owns the database */
-    CALL_DROPPED_ROWS = 8,     /* UNSUBSCRIBE: send the rows that leave */
+    CALL_SILENT = 1,       /* CONNECT, SUBSCRIBE: register again after a crash: no reducer, no answer */
+    CALL_HTTP = 2,         /* the client is an HTTP request: answers are FRAME_REPLY */
+    CALL_OWNER = 4,        /* CONNECT: the client owns the database */
+    CALL_DROPPED_ROWS = 8, /* UNSUBSCRIBE: send the rows that leave */
 };
 typedef enum CallKind { /* payload after the header                                        answer */
-    CALL_CONNECT = 1,   /* identity[32] connection_id[16]; runs client_connected           FRAME_CONNECTED (not when silent) */
-    CALL_DISCONNECT,    /* identity[32] connection_id[16]; drops subscriptions, runs       FRAME_DISCONNECTED */
-                        /* client_disconnected; a client refused at CONNECT: nothing runs                         */
-    CALL_REDUCER,       /* u32 request_id, str name, BSATN arguments to the end            ReducerResult | FRAME_REPLY */
-    CALL_PROCEDURE,     /* same                                                            ProcedureResult | FRAME_REPLY */
-    CALL_SUBSCRIBE,     /* u32 request_id u32 query_set_id u32 n, n x str                  SubscribeApplied | SubscriptionError */
-    CALL_UNSUBSCRIBE,   /* u32 request_id u32 query_set_id                                 UnsubscribeApplied | SubscriptionError */
-    CALL_ONE_OFF,       /* u32 request_id, str query                                       OneOffQueryResult */
-    CALL_SQL,           /* str text (HTTP clients only)                                    FRAME_REPLY */
+                        CALL_CONNECT =
+                            1, /* identity[32] connection_id[16]; runs client_connected           FRAME_CONNECTED (not when silent) */
+                        CALL_DISCONNECT, /* identity[32] connection_id[16]; drops subscriptions, runs       FRAME_DISCONNECTED */
+                                         /* client_disconnected; a client refused at CONNECT: nothing runs                         */
+                        CALL_REDUCER,    /* u32 request_id, str name, BSATN arguments to the end            ReducerResult | FRAME_REPLY */
+                        CALL_PROCEDURE,  /* same                                                            ProcedureResult | FRAME_REPLY */
+                        CALL_SUBSCRIBE, /* u32 request_id u32 query_set_id u32 n, n x str                  SubscribeApplied | SubscriptionError */
+                        CALL_UNSUBSCRIBE, /* u32 request_id u32 query_set_id                                 UnsubscribeApplied | SubscriptionError */
+                        CALL_ONE_OFF, /* u32 request_id, str query                                       OneOffQueryResult */
+                        CALL_SQL,     /* str text (HTTP clients only)                                    FRAME_REPLY */
 } CallKind;
 /* Calls of a client whose CONNECT was refused are answered with REPLY_REJECTED (HTTP) or not at all. */
 
@@ -59,17 +60,17 @@ typedef struct FrameHeader {
     uint16_t reserved;
     uint32_t slot, generation; /* FRAME_UPDATE, FRAME_CONTROL: 0 */
     uint32_t reserved2;
-    uint64_t offset;           /* see above */
-    uint64_t call_seq;         /* the call it answers, 0: none */
-} FrameHeader;                 /* 32 bytes */
+    uint64_t offset;   /* see above */
+    uint64_t call_seq; /* the call it answers, 0: none */
+} FrameHeader;         /* 32 bytes */
 _Static_assert(sizeof(FrameHeader) == 32, "frame record header crosses the ring");
 typedef enum FrameKind {
-    FRAME_MESSAGE = 1, /* one ServerMessage (protocol v2, without compression byte) for one client */
-    FRAME_UPDATE,      /* TransactionUpdate for many clients, see below */
-    FRAME_CONNECTED,   /* u8 accepted, str text when refused */
-    FRAME_DISCONNECTED,/* empty: the slot may be used again */
-    FRAME_REPLY,       /* u8 outcome (ReplyOutcome), payload to the end; for HTTP requests */
-    FRAME_CONTROL,     /* u8 kind (ControlKind that it answers), u8 Status, then on failure str text, else payload below */
+    FRAME_MESSAGE = 1,  /* one ServerMessage (protocol v2, without compression byte) for one client */
+    FRAME_UPDATE,       /* TransactionUpdate for many clients, see below */
+    FRAME_CONNECTED,    /* u8 accepted, str text when refused */
+    FRAME_DISCONNECTED, /* empty: the slot may be used again */
+    FRAME_REPLY,        /* u8 outcome (ReplyOutcome), payload to the end; for HTTP requests */
+    FRAME_CONTROL,      /* u8 kind (ControlKind that it answers), u8 Status, then on failure str text, else payload below */
 } FrameKind;
 enum FrameFlags { FRAME_NOT_HELD = 1 }; /* an error answer: needs no durability of its own (it still keeps its place) */
 /* FRAME_UPDATE: u32 nsegments, nsegments x blob,
@@ -77,16 +78,16 @@ enum FrameFlags { FRAME_NOT_HELD = 1 }; /* an error answer: needs no durability 
  *                            u32 nrecipients, nrecipients x {u32 slot, u32 generation}, nrecipients*nsets x u32 set id }
  * The message of a recipient is: u8 4 | u32 nsets | the pieces, each UPDATE_QUERY_SET_ID replaced by its next set id. */
 
-typedef enum ReplyOutcome { /* payload */
-    REPLY_OK,               /* reducer committed: empty; SQL: see REPLY SQL; procedure: its BSATN value */
-    REPLY_USER_ERROR,       /* text: the reducer returned it */
-    REPLY_INTERNAL,         /* text: crash, limit, doomed transaction */
-    REPLY_NO_SUCH,          /* empty: no such reducer or procedure, or private */
-    REPLY_LIFECYCLE,        /* text: "can't directly call special Init lifecycle reducer" */
-    REPLY_BAD_ARGUMENTS,    /* text */
-    REPLY_REJECTED,         /* text: client_connected refused */
-    REPLY_SQL_ERROR,        /* text */
-    REPLY_DENIED,           /* text */
+typedef enum ReplyOutcome {                      /* payload */
+                            REPLY_OK,            /* reducer committed: empty; SQL: see REPLY SQL; procedure: its BSATN value */
+                            REPLY_USER_ERROR,    /* text: the reducer returned it */
+                            REPLY_INTERNAL,      /* text: crash, limit, doomed transaction */
+                            REPLY_NO_SUCH,       /* empty: no such reducer or procedure, or private */
+                            REPLY_LIFECYCLE,     /* text: "can't directly call special Init lifecycle reducer" */
+                            REPLY_BAD_ARGUMENTS, /* text */
+                            REPLY_REJECTED,      /* text: client_connected refused */
+                            REPLY_SQL_ERROR,     /* text */
+                            REPLY_DENIED,        /* text */
 } ReplyOutcome;
 /* REPLY SQL payload: blob AlgebraicType of the row (BSATN, no refs) | u64 nrows | u64 inserted | u64 deleted | u64 updated |
  * u64 duration_us | blob rows (BSATN back to back) */
@@ -94,19 +95,20 @@ typedef enum ReplyOutcome { /* payload */
 /* ---- RING_CONTROL ---------------------------------------------------------------------------- */
 
 typedef enum ControlKind { /* payload after u8 kind                                         payload of a good FRAME_CONTROL */
-    CTL_DESCRIBE = 1,      /* str path                                                      str name, str version, blob V10 definition */
-    CTL_LOAD,              /* LOAD below                                                    empty */
-    CTL_ROWS,              /* u32 table_id, u32 nrows, rows as in commit.h                  no answer; a failure is answered and ends the load */
-    CTL_EXPECT,            /* u32 table_id, u64 rows: room for a bulk load                  no answer */
-    CTL_SEQUENCE,          /* u32 table_id, u16 column, i128 allocated                      no answer */
-    CTL_REPLAY,            /* one commit record                                             no answer */
-    CTL_READY,             /* u64 offset: everything is loaded; calls may start             u64 rows loaded */
-    CTL_INIT,              /* identity[32] of the owner, i64 timestamp_us                   empty (failure: the init reducer's text) */
-    CTL_PREPARE,           /* LOAD below: prepare a publish; no call starts until SWAP or ABORT   empty */
-    CTL_SWAP,              /* empty                                                         empty */
-    CTL_ABORT,             /* empty                                                         empty */
-    CTL_STOP,              /* empty: publish everything and exit with status 0              no answer */
-    CTL_LIMITS,            /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
+                           CTL_DESCRIBE =
+                               1, /* str path                                                      str name, str version, blob V10 definition */
+                           CTL_LOAD, /* LOAD below                                                    empty */
+                           CTL_ROWS, /* u32 table_id, u32 nrows, rows as in commit.h                  no answer; a failure is answered and ends the load */
+                           CTL_EXPECT,   /* u32 table_id, u64 rows: room for a bulk load                  no answer */
+                           CTL_SEQUENCE, /* u32 table_id, u16 column, i128 allocated                      no answer */
+                           CTL_REPLAY,   /* one commit record                                             no answer */
+                           CTL_READY,    /* u64 offset: everything is loaded; calls may start             u64 rows loaded */
+                           CTL_INIT, /* identity[32] of the owner, i64 timestamp_us                   empty (failure: the init reducer's text) */
+                           CTL_PREPARE, /* LOAD below: prepare a publish; no call starts until SWAP or ABORT   empty */
+                           CTL_SWAP,    /* empty                                                         empty */
+                           CTL_ABORT,   /* empty                                                         empty */
+                           CTL_STOP,    /* empty: publish everything and exit with status 0              no answer */
+                           CTL_LIMITS,  /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
 } ControlKind;
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |
  *       identity[32] of the database | identity[32] of the owner |
@@ -128,13 +130,13 @@ enum { LOG_MESSAGE_BYTES_MAX = 8 << 10, LOG_LEVEL_PANIC = 101 };
 enum { WORKER_FD_HOST_AREA = 3, WORKER_FD_WORKER_AREA = 4, WORKER_FD_BELLS = 5 /* 5, 6, 7 */, WORKER_FD_CONFIG = 8 };
 /* WORKER_FD_CONFIG: a pipe holding one WorkerConfig, read to the end and closed. */
 typedef struct WorkerConfig {
-    uint32_t magic;                 /* WORKER_CONFIG_MAGIC */
+    uint32_t magic; /* WORKER_CONFIG_MAGIC */
     uint32_t ring_bytes[5];
-    uint32_t uid, gid;              /* to become; 0: stay (only when not root) */
-    uint32_t allow_unsandboxed;     /* the operator's override */
+    uint32_t uid, gid;          /* to become; 0: stay (only when not root) */
+    uint32_t allow_unsandboxed; /* the operator's override */
     uint32_t parent_pid;
-    uint64_t data_bytes_max;        /* RLIMIT_DATA, 0: none */
-    char module_dir[256];           /* the only directory the worker may read; absolute */
+    uint64_t data_bytes_max; /* RLIMIT_DATA, 0: none */
+    char module_dir[256];    /* the only directory the worker may read; absolute */
 } WorkerConfig;
 enum { WORKER_CONFIG_MAGIC = 0x53545743 };
 /* Exit codes of the worker before it serves: */

@@ -189,10 +189,7 @@ bool ring_publish(RingWriter *w)
 
 /* ---- reader -------------------------------------------------------------------------------------- */
 
-bool ring_is_empty(const RingReader *r)
-{
-    return r->bad || atomic_load_explicit(r->peer_head, memory_order_acquire) == r->tail;
-}
+bool ring_is_empty(const RingReader *r) { return r->bad || atomic_load_explicit(r->peer_head, memory_order_acquire) == r->tail; }
 
 void ring_release(RingReader *r)
 {

@@ -35,8 +35,8 @@ typedef enum BellId {
 
 /* What each side writes, at the start of its area. Cursors count bytes since creation. */
 typedef struct RingCursors {
-    _Alignas(64) _Atomic uint64_t head[RING_COUNT];  /* rings this side produces */
-    _Alignas(64) _Atomic uint64_t tail[RING_COUNT];  /* rings this side consumes */
+    _Alignas(64) _Atomic uint64_t head[RING_COUNT]; /* rings this side produces */
+    _Alignas(64) _Atomic uint64_t tail[RING_COUNT]; /* rings this side consumes */
     _Alignas(64) _Atomic uint32_t asleep[BELL_COUNT];
     /* worker's area only: what it is doing, for the watchdog and for recovery */
     _Alignas(64) _Atomic uint64_t current_call; /* call_seq being executed, 0: none (rule 8: module and query code only) */
@@ -44,7 +44,9 @@ typedef struct RingCursors {
     _Atomic uint64_t consumed_call;             /* last call_seq whose outputs are all published */
 } RingCursors;
 
-typedef struct RingSizes { uint32_t bytes[RING_COUNT]; } RingSizes; /* powers of two */
+typedef struct RingSizes {
+    uint32_t bytes[RING_COUNT];
+} RingSizes; /* powers of two */
 extern const RingSizes ring_sizes_default;
 
 typedef struct RingWriter {
@@ -52,7 +54,7 @@ typedef struct RingWriter {
     uint64_t size, head, published;
     _Atomic uint64_t *shared_head;
     const _Atomic uint64_t *peer_tail;
-    Buf backlog;         /* records that did not fit, in order, already framed */
+    Buf backlog; /* records that did not fit, in order, already framed */
     size_t backlog_sent;
 } RingWriter;
 typedef struct RingReader {
@@ -60,10 +62,10 @@ typedef struct RingReader {
     uint64_t size, tail, published;
     _Atomic uint64_t *shared_tail;
     const _Atomic uint64_t *peer_head;
-    Buf record;          /* the record last read, copied; pieces are gathered here */
-    size_t record_max;   /* a longer record is `bad` */
+    Buf record;        /* the record last read, copied; pieces are gathered here */
+    size_t record_max; /* a longer record is `bad` */
     bool assembling;
-    bool bad;            /* the peer broke the protocol */
+    bool bad; /* the peer broke the protocol */
 } RingReader;
 
 /* Append one record made of `n` parts. Goes to the backlog when the ring is full: never fails, never waits. Not
@@ -88,8 +90,8 @@ bool ring_is_empty(const RingReader *r); /* nothing visible to read */
 
 typedef struct RingArea {
     RingSizes sizes;
-    int host_fd, worker_fd;      /* memfds; -1 once closed */
-    int bells[BELL_COUNT];       /* eventfds, nonblocking, cloexec */
+    int host_fd, worker_fd; /* memfds; -1 once closed */
+    int bells[BELL_COUNT];  /* eventfds, nonblocking, cloexec */
     void *host_map, *worker_map;
     size_t host_bytes, worker_bytes;
     RingCursors *host_cursors, *worker_cursors;

@@ -169,7 +169,8 @@ static void describe_pc(char *out, size_t size, uintptr_t pc)
         snprintf(out, size, "address 0x%lx, outside of every library", (unsigned long)pc);
     else {
         const char *slash = strrchr(info.dli_fname, '/');
-        int n = snprintf(out, size, "offset 0x%lx of %s", (unsigned long)(pc - (uintptr_t)info.dli_fbase), slash ? slash + 1 : info.dli_fname);
+        int n =
+            snprintf(out, size, "offset 0x%lx of %s", (unsigned long)(pc - (uintptr_t)info.dli_fbase), slash ? slash + 1 : info.dli_fname);
         if (info.dli_sname && n > 0 && (size_t)n < size)
             snprintf(out + n, size - (size_t)n, " (near %s+0x%lx)", info.dli_sname, (unsigned long)(pc - (uintptr_t)info.dli_saddr));
     }
@@ -193,10 +194,14 @@ static void on_crash(int sig, siginfo_t *si, void *context)
     char where[400], text[800];
     uintptr_t address = (uintptr_t)si->si_addr, sp = CONTEXT_SP(uc);
     describe_pc(where, sizeof where, CONTEXT_PC(uc));
-    const char *name = sig == SIGSEGV ? "SIGSEGV" : sig == SIGBUS ? "SIGBUS" : sig == SIGFPE ? "SIGFPE" : sig == SIGILL ? "SIGILL" : "SIGABRT";
+    const char *name = sig == SIGSEGV  ? "SIGSEGV"
+                       : sig == SIGBUS ? "SIGBUS"
+                       : sig == SIGFPE ? "SIGFPE"
+                       : sig == SIGILL ? "SIGILL"
+                                       : "SIGABRT";
     if (sig == SIGSEGV && si->si_code > 0 && address - (sp - (64 << 10)) < (128 << 10))
-        snprintf(text, sizeof text, "stack overflow (%s at address 0x%lx) at %s: endless recursion or a very large local variable?",
-                 name, (unsigned long)address, where);
+        snprintf(text, sizeof text, "stack overflow (%s at address 0x%lx) at %s: endless recursion or a very large local variable?", name,
+                 (unsigned long)address, where);
     else if ((sig == SIGSEGV || sig == SIGBUS) && si->si_code > 0)
         snprintf(text, sizeof text, "%s: invalid access to address 0x%lx%s at %s", name, (unsigned long)address,
                  address < 4096 ? " (null pointer)" : "", where);
@@ -270,8 +275,13 @@ static Status close_others(const int *keep, size_t nkeep, Error *err)
 /* ---- Landlock -------------------------------------------------------------------------------------- */
 
 /* Our own declarations: the system's header may be older than the kernel. */
-struct ll_ruleset { uint64_t fs, net, scoped; };
-struct ll_path { uint64_t access; int32_t fd; } __attribute__((packed));
+struct ll_ruleset {
+    uint64_t fs, net, scoped;
+};
+struct ll_path {
+    uint64_t access;
+    int32_t fd;
+} __attribute__((packed));
 enum {
     LL_FS_EXECUTE = 1 << 0,
     LL_FS_READ_FILE = 1 << 2,
@@ -320,17 +330,51 @@ static Status landlock(const WorkerConfig *config, Error *err)
 
 /* Needed by malloc, dlopen, stdio into memory, qsort (sysinfo), threads, the rings, and a clean end. */
 static const int allowed[] = {
-    SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(close),
-    SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(munmap),
-    SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
-    SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getrandom),
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack),
-    SCMP_SYS(restart_syscall), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getppid),
-    SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(sysinfo), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-    SCMP_SYS(pkey_alloc), SCMP_SYS(pkey_free), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getrusage),
+    SCMP_SYS(read),
+    SCMP_SYS(readv),
+    SCMP_SYS(pread64),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+    SCMP_SYS(close),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_getres),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getppid),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(pkey_alloc),
+    SCMP_SYS(pkey_free),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(getrusage),
 };
-static const int advice_allowed[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE,
-                                     MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP};
+static const int advice_allowed[] = {MADV_NORMAL, MADV_RANDOM,   MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED,
+                                     MADV_FREE,   MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP};
 
 static int rules_add(scmp_filter_ctx f)
 {
@@ -350,7 +394,8 @@ static int rules_add(scmp_filter_ctx f)
     for (size_t i = 0; i < COUNT_OF(advice_allowed); i++)
         ALLOW(SCMP_SYS(madvise), 1, INT_IS(2, advice_allowed[i]));
     /* files: read only; which ones, Landlock says */
-    ALLOW(SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY) | O_PATH, 0));
+    ALLOW(SCMP_SYS(openat), 1,
+          SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY) | O_PATH, 0));
     ALLOW(SCMP_SYS(fcntl), 1, INT_IS(1, F_GETFD));
     ALLOW(SCMP_SYS(fcntl), 1, INT_IS(1, F_GETFL));
     /* threads, no processes; signals to ourselves only (abort) */
@@ -359,8 +404,8 @@ static int rules_add(scmp_filter_ctx f)
     ALLOW(SCMP_SYS(prlimit64), 2, INT_IS(0, 0), SCMP_A2(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0)); /* reading, own */
 #undef ALLOW
 #undef INT_IS
-    rc = rc ? rc : seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);  /* pthread_create falls back */
-    rc = rc ? rc : seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);   /* stdio asks for a terminal */
+    rc = rc ? rc : seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0); /* pthread_create falls back */
+    rc = rc ? rc : seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);  /* stdio asks for a terminal */
     return rc;
 }
 

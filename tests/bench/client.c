@@ -54,10 +54,11 @@ static void open_session(Conn *c, int port, const char *database)
 {
     c->fd = dial(port);
     char request[512];
-    int n = snprintf(request, sizeof request,
-                     "GET /v1/database/%s/subscribe?compression=None HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v3.bsatn.spacetimedb\r\n\r\n",
-                     database);
+    int n = snprintf(
+        request, sizeof request,
+        "GET /v1/database/%s/subscribe?compression=None HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v3.bsatn.spacetimedb\r\n\r\n",
+        database);
     if (write(c->fd, request, (size_t)n) != n)
         die("handshake");
     char head[8192];
@@ -356,7 +357,8 @@ static double sockets_alone(int subscribers, int rounds, size_t bytes)
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(listener, 4096) != 0 || getsockname(listener, (struct sockaddr *)&at, &len) != 0)
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(listener, 4096) != 0 ||
+        getsockname(listener, (struct sockaddr *)&at, &len) != 0)
         die("listen");
     int trigger[2];
     if (pipe(trigger) != 0)

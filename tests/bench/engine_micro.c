@@ -3,7 +3,10 @@
 #include "host/engine/engine.h"
 #include <stdio.h>
 
-typedef struct Account { uint32_t id; int64_t balance; } Account;
+typedef struct Account {
+    uint32_t id;
+    int64_t balance;
+} Account;
 
 static ModuleDef *account_module(bool with_index)
 {
@@ -26,7 +29,10 @@ static uint32_t random_below(uint32_t n)
     return (uint32_t)(((random_state >> 32) * n) >> 32);
 }
 
-static void show(const char *what, uint64_t since, uint64_t n) { printf("%-44s %8.1f ns\n", what, (double)(clock_monotonic_ns() - since) / (double)n); }
+static void show(const char *what, uint64_t since, uint64_t n)
+{
+    printf("%-44s %8.1f ns\n", what, (double)(clock_monotonic_ns() - since) / (double)n);
+}
 
 static void run(uint32_t rows, bool with_index)
 {

@@ -18,14 +18,24 @@ static void make_types(void)
     Field shapes[] = {field("Empty", &type_unit), field("Point", p), field("Many", type_array(a, p)), field("Id", type_scalar(TYPE_UUID))};
     const Type *shape = type_sum(a, 4, shapes);
     Field results[] = {field("ok", shape), field("err", type_scalar(TYPE_STRING))};
-    const Type *base[] = {p, kind, shape, type_sum(a, 2, results), &type_unit, type_scalar(TYPE_BYTES), type_scalar(TYPE_STRING),
-                          type_scalar(TYPE_BOOL), type_scalar(TYPE_SCHEDULE_AT), type_scalar(TYPE_U256), type_scalar(TYPE_UUID)};
+    const Type *base[] = {p,
+                          kind,
+                          shape,
+                          type_sum(a, 2, results),
+                          &type_unit,
+                          type_scalar(TYPE_BYTES),
+                          type_scalar(TYPE_STRING),
+                          type_scalar(TYPE_BOOL),
+                          type_scalar(TYPE_SCHEDULE_AT),
+                          type_scalar(TYPE_U256),
+                          type_scalar(TYPE_UUID)};
     for (size_t i = 0; i < COUNT_OF(base); i++) {
         types[ntypes++] = base[i];
         types[ntypes++] = type_array(a, base[i]);
         types[ntypes++] = type_option(a, type_array(a, type_option(a, base[i])));
     }
-    Field row[] = {field("id", type_scalar(TYPE_U64)), field("p", p), field("k", kind), field("s", type_option(a, shape)), field("u", &type_unit)};
+    Field row[] = {field("id", type_scalar(TYPE_U64)), field("p", p), field("k", kind), field("s", type_option(a, shape)),
+                   field("u", &type_unit)};
     const Type *table_row = type_product(a, 5, row);
     types[ntypes++] = table_row;
     types[ntypes++] = type_array(a, table_row);

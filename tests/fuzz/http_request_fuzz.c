@@ -14,7 +14,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct NetDb { int unused; };
+struct NetDb {
+    int unused;
+};
 static NetDb db;
 static NetChannel *channel;
 static ModuleDef *def;
@@ -28,15 +30,24 @@ static void fake_open(void *user, Str name, void (*done)(void *ctx, NetDb *db, c
     done(ctx, &db, NULL);
 }
 static void fake_release(void *user, NetDb *d) { (void)user, (void)d; }
-static NetChannel *fake_channel(void *user, NetDb *d) { (void)user, (void)d; return channel; }
-static ModuleDef *fake_definition(void *user, NetDb *d, uint32_t *version) { (void)user, (void)d, *version = 1; return module_def_ref(def); }
+static NetChannel *fake_channel(void *user, NetDb *d)
+{
+    (void)user, (void)d;
+    return channel;
+}
+static ModuleDef *fake_definition(void *user, NetDb *d, uint32_t *version)
+{
+    (void)user, (void)d, *version = 1;
+    return module_def_ref(def);
+}
 static Status fake_connect(void *user, NetDb *d, NetClient *c, const uint8_t identity[32], const uint8_t id[16], bool http, Error *err)
 {
     (void)user, (void)d, (void)identity, (void)id, (void)http, (void)err;
     net_client_connected(c, true, STR(""), 0);
     return S_OK;
 }
-static Status fake_call(void *user, NetDb *d, NetClient *c, NetCallKind kind, uint8_t flags, uint32_t version, uint32_t n, const Bytes *parts, Error *err)
+static Status fake_call(void *user, NetDb *d, NetClient *c, NetCallKind kind, uint8_t flags, uint32_t version, uint32_t n,
+                        const Bytes *parts, Error *err)
 {
     (void)user, (void)d, (void)flags, (void)version;
     if (++calls % 5 == 0) {
@@ -52,7 +63,11 @@ static Status fake_call(void *user, NetDb *d, NetClient *c, NetCallKind kind, ui
     return S_OK;
 }
 static void fake_disconnect(void *user, NetDb *d, NetClient *c) { (void)user, (void)d, (void)c; }
-static void fake_request(void *user, NetRequest *r) { (void)user; net_request_reply(r, 200, "text/plain", net_request_body(r)); }
+static void fake_request(void *user, NetRequest *r)
+{
+    (void)user;
+    net_request_reply(r, 200, "text/plain", net_request_body(r));
+}
 static void fake_gone(void *user, NetRequest *r) { (void)user, (void)r; }
 
 static void start(void)
@@ -62,8 +77,11 @@ static void start(void)
     log_level_max = LOG_ERROR;
     def = module_def_empty();
     uv_loop_init(&loop);
-    NetConfig config = {.loop = &loop, .listen_host = "127.0.0.1", .key_dir = mkdtemp(dir), .backend = {NULL, fake_open, fake_release, fake_channel,
-                        fake_definition, fake_connect, fake_call, fake_disconnect, fake_request, fake_gone}};
+    NetConfig config = {.loop = &loop,
+                        .listen_host = "127.0.0.1",
+                        .key_dir = mkdtemp(dir),
+                        .backend = {NULL, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect,
+                                    fake_request, fake_gone}};
     if (net_start(&net, &config, &err) != S_OK)
         BUG("%s", err.text);
     channel = net_channel_new(net);

@@ -54,9 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
             break;
         }
-        case 6:
-            ring_publish(&w);
-            break;
+        case 6: ring_publish(&w); break;
         default:
             while (ring_read(&r, &b)) {
                 if (b.len > RECORD_MAX)

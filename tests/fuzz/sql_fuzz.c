@@ -33,10 +33,14 @@ static void start(void)
 {
     ModuleBuilder *b = module_builder_new();
     const BuilderColumn goods[] = {
-        {.name = STR("id"), .type = type_scalar(TYPE_U64), .flags = COLUMN_PK | COLUMN_AUTO_INC}, {.name = STR("sku"), .type = type_scalar(TYPE_STRING), .flags = COLUMN_INDEX},
-        {.name = STR("price"), .type = type_scalar(TYPE_I32), .flags = COLUMN_INDEX}, {.name = STR("live"), .type = type_scalar(TYPE_BOOL)},
-        {.name = STR("f"), .type = type_scalar(TYPE_F64)}, {.name = STR("ts"), .type = type_scalar(TYPE_TIMESTAMP)},
-        {.name = STR("who"), .type = type_scalar(TYPE_IDENTITY), .flags = COLUMN_UNIQUE}, {.name = STR("w"), .type = type_scalar(TYPE_U256)},
+        {.name = STR("id"), .type = type_scalar(TYPE_U64), .flags = COLUMN_PK | COLUMN_AUTO_INC},
+        {.name = STR("sku"), .type = type_scalar(TYPE_STRING), .flags = COLUMN_INDEX},
+        {.name = STR("price"), .type = type_scalar(TYPE_I32), .flags = COLUMN_INDEX},
+        {.name = STR("live"), .type = type_scalar(TYPE_BOOL)},
+        {.name = STR("f"), .type = type_scalar(TYPE_F64)},
+        {.name = STR("ts"), .type = type_scalar(TYPE_TIMESTAMP)},
+        {.name = STR("who"), .type = type_scalar(TYPE_IDENTITY), .flags = COLUMN_UNIQUE},
+        {.name = STR("w"), .type = type_scalar(TYPE_U256)},
     };
     const BuilderColumn bag[] = {{.name = STR("a"), .type = type_scalar(TYPE_I8)}, {.name = STR("by"), .type = type_scalar(TYPE_BYTES)}};
     module_builder_table(b, STR("goods"), ACCESS_PUBLIC, false, COUNT_OF(goods), goods);

@@ -3,7 +3,11 @@
 #include "tests/unit/storage_test.h"
 
 static double now_s(void) { return (double)clock_monotonic_ns() / 1e9; }
-static int by_double(const void *x, const void *y) { double a = *(const double *)x, b = *(const double *)y; return (a > b) - (a < b); }
+static int by_double(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
 
 static void put_row(World *w, uint32_t id, int64_t v, bool existed, uint32_t n)
 {
@@ -29,7 +33,8 @@ int main(void)
     memset(&w, 0, sizeof w);
     storage_up(&w);
     ModuleBuilder *b = module_builder_new();
-    BuilderColumn c[] = {{.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = COLUMN_PK}, {.name = STR("v"), .type = type_scalar(TYPE_I64)}};
+    BuilderColumn c[] = {{.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = COLUMN_PK},
+                         {.name = STR("v"), .type = type_scalar(TYPE_I64)}};
     module_builder_table(b, STR("t"), ACCESS_PUBLIC, false, 2, c);
     module_finish(&w.module, b, 1);
     w.module.image.ids = w.module.ids;
@@ -50,7 +55,8 @@ int main(void)
             t[i] = (now_s() - from) * 1e6;
         }
         qsort(t, N, sizeof *t, by_double);
-        printf("one record in flight, %s: median %.0f us, p99 %.0f us, %.0f batches/s\n", k ? "spinning waiter" : "yielding waiter", t[N / 2], t[N * 99 / 100], 1e6 / t[N / 2]);
+        printf("one record in flight, %s: median %.0f us, p99 %.0f us, %.0f batches/s\n", k ? "spinning waiter" : "yielding waiter",
+               t[N / 2], t[N * 99 / 100], 1e6 / t[N / 2]);
     }
     PGconn *pg = psql_open();
     PQclear(PQexec(pg, "CREATE TABLE raw (a bigint primary key, b bigint, c int, d bigint, e bytea); CREATE SEQUENCE s"));
@@ -73,7 +79,8 @@ int main(void)
         sleep_ms(1);
     double durable = now_s() - from;
     OK(storage_settle(w.s, w.id, 60000, &err_));
-    printf("%d records on one hot row: made in %.2f s, durable in %.2f s (%.0f/s), tables in %.2f s\n", BURST, made, durable, BURST / durable, now_s() - from);
+    printf("%d records on one hot row: made in %.2f s, durable in %.2f s (%.0f/s), tables in %.2f s\n", BURST, made, durable,
+           BURST / durable, now_s() - from);
 
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < 10; i++) { /* make one round of 100,000 rows: pause the tables by a lock */
@@ -117,8 +124,10 @@ int main(void)
         rows = k.nrows[0];
         sink_done(&k);
     }
-    printf("load %u rows: %.3f s; COPY through PQgetCopyData alone %.3f s; ratio %.2f\n", rows, best_load, best_copy, best_load / best_copy);
-    OWN(free) char *psql_copy = x_sprintf("psql \"%s\" -qc \"COPY bench.t TO STDOUT (FORMAT binary)\" > /dev/null", embedded_conninfo(cluster));
+    printf("load %u rows: %.3f s; COPY through PQgetCopyData alone %.3f s; ratio %.2f\n", rows, best_load, best_copy,
+           best_load / best_copy);
+    OWN(free)
+    char *psql_copy = x_sprintf("psql \"%s\" -qc \"COPY bench.t TO STDOUT (FORMAT binary)\" > /dev/null", embedded_conninfo(cluster));
     double best = 1e9;
     for (int i = 0; i < 3; i++) {
         from = now_s();

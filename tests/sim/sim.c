@@ -108,8 +108,7 @@ int main(int argc, char **argv)
         if (r < twice) {
             uint64_t again = round_run(round_seed, r, steps, &ignored);
             if (again != hash) {
-                fprintf(stderr, "sim: FAILED seed %llu: two runs of round %u gave different outputs\n",
-                        (unsigned long long)round_seed, r);
+                fprintf(stderr, "sim: FAILED seed %llu: two runs of round %u gave different outputs\n", (unsigned long long)round_seed, r);
                 return 1;
             }
         }

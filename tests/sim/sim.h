@@ -22,15 +22,7 @@ static inline uint64_t rng_u64(Rng *r) { return hash_u64(r->state += 0x9e3779b97
 static inline uint32_t rng_below(Rng *r, uint32_t n) { return (uint32_t)(rng_u64(r) % n); }
 static inline bool rng_chance(Rng *r, uint32_t percent) { return rng_below(r, 100) < percent; }
 
-enum {
-    TABLES_MAX = 8,
-    COLUMNS_MAX = 10,
-    INDEXES_MAX = 4,
-    VERSIONS_MAX = 12,
-    CLIENTS_MAX = 6,
-    SETS_MAX = 4,
-    QUERIES_MAX = 3
-};
+enum { TABLES_MAX = 8, COLUMNS_MAX = 10, INDEXES_MAX = 4, VERSIONS_MAX = 12, CLIENTS_MAX = 6, SETS_MAX = 4, QUERIES_MAX = 3 };
 
 /* ---- schema ---- */
 typedef enum ColumnKind {
@@ -190,15 +182,15 @@ typedef struct World {
     Buf control_answer; /* the last FRAME_CONTROL */
 } World;
 
-#define SIM_CHECK(w, cond, ...)                                                                                        \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            fprintf(stderr, "sim: FAILED seed %llu round %u step %u: %s (%s:%d)\n  ", (unsigned long long)(w)->seed,   \
-                    (w)->round, (w)->step, #cond, __FILE__, __LINE__);                                                 \
-            fprintf(stderr, __VA_ARGS__);                                                                              \
-            fputc('\n', stderr);                                                                                       \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define SIM_CHECK(w, cond, ...)                                                                                                            \
+    do {                                                                                                                                   \
+        if (!(cond)) {                                                                                                                     \
+            fprintf(stderr, "sim: FAILED seed %llu round %u step %u: %s (%s:%d)\n  ", (unsigned long long)(w)->seed, (w)->round,           \
+                    (w)->step, #cond, __FILE__, __LINE__);                                                                                 \
+            fprintf(stderr, __VA_ARGS__);                                                                                                  \
+            fputc('\n', stderr);                                                                                                           \
+            abort();                                                                                                                       \
+        }                                                                                                                                  \
     } while (0)
 
 /* parts/schema.c */

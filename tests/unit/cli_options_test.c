@@ -16,8 +16,7 @@ static const Option options[] = {
     {"follow", 'f', NULL, false, "go on"},
     {"num-lines", 'n', "N", false, "how many"},
 };
-const Command cli_commands[] = {
-    {.name = "logs", .args = "[DB]", .group = "Operate", .summary = "Logs", .options = options, .noptions = 4}};
+const Command cli_commands[] = {{.name = "logs", .args = "[DB]", .group = "Operate", .summary = "Logs", .options = options, .noptions = 4}};
 const size_t cli_ncommands = 1;
 static Arena arena;
 
@@ -69,8 +68,7 @@ TEST(an_optional_value_needs_the_equals_sign)
 
 TEST(a_wrong_option_gets_a_tip)
 {
-    assert_string_equal(refusal("--sever"),
-                        "unexpected argument '--sever' found\n\n  tip: a similar argument exists: '--server'");
+    assert_string_equal(refusal("--sever"), "unexpected argument '--sever' found\n\n  tip: a similar argument exists: '--server'");
     assert_string_equal(refusal("-5"), "unexpected argument '-5' found\n\n  tip: to pass '-5' as a value, use '-- -5'");
     assert_string_equal(refusal("--zzz"), "unexpected argument '--zzz' found");
     assert_string_equal(refusal("--server"), "a value is required for '--server <SERVER>' but none was supplied");

@@ -57,8 +57,7 @@ TEST(a_file_reads_back_as_it_was)
     assert_string_equal(written(&t), sample);
     assert_string_equal(value(&t, TOML_TOP, "default_server"), "local");
     assert_false(toml_find(&t, TOML_TOP, "odd")->is_string);
-    size_t first = toml_next_section(&t, "server_configs", TOML_TOP),
-           second = toml_next_section(&t, "server_configs", first);
+    size_t first = toml_next_section(&t, "server_configs", TOML_TOP), second = toml_next_section(&t, "server_configs", first);
     assert_string_equal(value(&t, first, "host"), "127.0.0.1:3000");
     assert_string_equal(value(&t, second, "nickname"), "far");
     assert_string_equal(value(&t, second, "ecdsa_public_key"), "A\tB\nC");

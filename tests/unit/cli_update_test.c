@@ -61,9 +61,8 @@ TEST(an_update_is_one_line)
     assert_int_equal(update_read(&kind, &out, &r, &schema, &err), S_OK);
     assert_int_equal(kind, UPDATE_ROWS);
     assert_int_equal(reader_left(&r), 0);
-    assert_string_equal(
-        buf_cstr(&out),
-        "{\"pair\":{\"deletes\":[{\"a\":88,\"b\":89}],\"inserts\":[{\"a\":65,\"b\":66},{\"a\":67,\"b\":68}]}}\n");
+    assert_string_equal(buf_cstr(&out),
+                        "{\"pair\":{\"deletes\":[{\"a\":88,\"b\":89}],\"inserts\":[{\"a\":65,\"b\":66},{\"a\":67,\"b\":68}]}}\n");
 }
 
 TEST(a_refusal_is_its_text)

@@ -66,8 +66,7 @@ TEST(numbers_keep_their_text)
                        "{\"a\":\"\\u00e9\\ud83d\\ude00\\n\"}] ");
     OWN(buf) Buf out = {0};
     js_compact(&out, v);
-    assert_string_equal(buf_cstr(&out),
-                        "[18446744073709551615,-170141183460469231731687303715884105728,1.50,{\"a\":\"é😀\\n\"}]");
+    assert_string_equal(buf_cstr(&out), "[18446744073709551615,-170141183460469231731687303715884105728,1.50,{\"a\":\"é😀\\n\"}]");
     assert_int_equal(js_int(js_at(v, 2), -7), -7);
     buf_reset(&out);
     js_pretty(&out, json("{\"a\":[1,2],\"b\":{},\"c\":[]}"), 0);
@@ -104,9 +103,8 @@ TEST(cells_are_those_of_the_sheet)
     assert_string_equal(cell(type("{\"String\":[]}"), "\"Ty\\\"ler\""), "\"Ty\"ler\"");
     assert_string_equal(cell(type("{\"Array\":{\"U8\":[]}}"), "\"c0ff\""), "0xc0ff");
     assert_string_equal(cell(type("{\"Array\":{\"U16\":[]}}"), "[1,2]"), "[1, 2]");
-    assert_string_equal(
-        cell(type("{\"U256\":[]}"), "\"0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\""),
-        "115792089237316195423570985008687907853269984665640564039457584007913129639935");
+    assert_string_equal(cell(type("{\"U256\":[]}"), "\"0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\""),
+                        "115792089237316195423570985008687907853269984665640564039457584007913129639935");
     assert_string_equal(cell(type("{\"I256\":[]}"), "\"-0x10\""), "-16");
     assert_string_equal(cell(type_scalar(TYPE_IDENTITY), "[\"0xc2\"]"),
                         "0x00000000000000000000000000000000000000000000000000000000000000c2");
@@ -134,9 +132,8 @@ TEST(tables_are_laid_out_like_psql)
         text_table_cell(&t, str_of(cells[i]));
     OWN(buf) Buf out = {0};
     text_table_print(&out, &t);
-    assert_string_equal(
-        buf_cstr(&out),
-        " id | name    | online \n----+---------+--------\n 1  | \"Tyler\" | true   \n 2  | \"世\\n\"  | false  \n");
+    assert_string_equal(buf_cstr(&out),
+                        " id | name    | online \n----+---------+--------\n 1  | \"Tyler\" | true   \n 2  | \"世\\n\"  | false  \n");
     TextTable none = text_table_new(&arena, 0);
     buf_reset(&out);
     text_table_print(&out, &none);
@@ -162,22 +159,19 @@ TEST(words_become_arguments)
     assert_non_null(strstr(argument(type_scalar(TYPE_U8), "256"), "argument 1, `x: u8`: `256` does not fit"));
     assert_non_null(strstr(argument(type_scalar(TYPE_U8), "abc"), "line 1, column 1: expected a value"));
     assert_string_equal(argument(type_scalar(TYPE_IDENTITY), "0xc2"), "[\"0xc2\"]");
-    assert_string_equal(
-        argument(type_scalar(TYPE_IDENTITY), "c200000000000000000000000000000000000000000000000000000000000001"),
-        "[\"0xc200000000000000000000000000000000000000000000000000000000000001\"]");
+    assert_string_equal(argument(type_scalar(TYPE_IDENTITY), "c200000000000000000000000000000000000000000000000000000000000001"),
+                        "[\"0xc200000000000000000000000000000000000000000000000000000000000001\"]");
     assert_string_equal(argument(type_scalar(TYPE_TIMESTAMP), "-5"), "[-5]");
     assert_string_equal(argument(type_scalar(TYPE_TIMESTAMP), "[5]"), "[5]");
     assert_string_equal(argument(type_scalar(TYPE_UUID), "00000000-0000-0000-0000-0000000000ff"), "[255]");
-    const Type *color =
-        type("{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"Red\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}},"
-             "{\"name\":{\"some\":\"Blue\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}");
+    const Type *color = type("{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"Red\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}},"
+                             "{\"name\":{\"some\":\"Blue\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}");
     assert_string_equal(argument(color, "Blue"), "{\"Blue\":[]}");
 }
 
 TEST(arguments_are_counted_first)
 {
-    Field fields[] = {{.name = STR("a"), .type = type_scalar(TYPE_U8)},
-                      {.name = STR("b"), .type = type_scalar(TYPE_STRING)}};
+    Field fields[] = {{.name = STR("a"), .type = type_scalar(TYPE_U8)}, {.name = STR("b"), .type = type_scalar(TYPE_STRING)}};
     const Type *params = type_product(&arena, 2, fields);
     const char *words[] = {"1", "x"};
     OWN(buf) Buf out = {0};
@@ -215,15 +209,14 @@ TEST(a_schema_is_read)
 {
     Schema s;
     Error err = {0};
-    Str text = STR(
-        "{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_"
-        "type\":{\"U64\":[]}}]}}]}},"
-        "{\"Tables\":[{\"source_name\":\"Person\",\"product_type_ref\":0,\"primary_key\":[0],\"table_access\":{"
-        "\"Public\":[]},\"is_event\":false}]},"
-        "{\"Reducers\":[{\"source_name\":\"start\",\"params\":{\"elements\":[{\"name\":{\"some\":\"p\"},\"algebraic_"
-        "type\":{\"Ref\":0}}]},\"visibility\":{\"Private\":[]}}]},"
-        "{\"LifeCycleReducers\":[{\"lifecycle_spec\":{\"Init\":[]},\"function_name\":\"start\"}]},"
-        "{\"ExplicitNames\":{\"entries\":[{\"Table\":{\"source_name\":\"Person\",\"canonical_name\":\"person\"}}]}}]}");
+    Str text = STR("{\"sections\":[{\"Typespace\":{\"types\":[{\"Product\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_"
+                   "type\":{\"U64\":[]}}]}}]}},"
+                   "{\"Tables\":[{\"source_name\":\"Person\",\"product_type_ref\":0,\"primary_key\":[0],\"table_access\":{"
+                   "\"Public\":[]},\"is_event\":false}]},"
+                   "{\"Reducers\":[{\"source_name\":\"start\",\"params\":{\"elements\":[{\"name\":{\"some\":\"p\"},\"algebraic_"
+                   "type\":{\"Ref\":0}}]},\"visibility\":{\"Private\":[]}}]},"
+                   "{\"LifeCycleReducers\":[{\"lifecycle_spec\":{\"Init\":[]},\"function_name\":\"start\"}]},"
+                   "{\"ExplicitNames\":{\"entries\":[{\"Table\":{\"source_name\":\"Person\",\"canonical_name\":\"person\"}}]}}]}");
     assert_int_equal(schema_read(&s, text, false, &arena, &err), S_OK);
     assert_int_equal(s.ntables, 1);
     assert_string_equal(s.tables[0].name, "person");
@@ -235,9 +228,8 @@ TEST(a_schema_is_read)
     assert_string_equal(buf_cstr(&out), "start(p: { id: u64 })");
     const Type *t;
     assert_int_equal(type_from_json(&t, json("{\"Ref\":9}"), NULL, &arena, &err), S_INVALID);
-    assert_int_equal(
-        type_from_json(&t, json("{\"Array\":{\"Ref\":0}}"), json("[{\"Array\":{\"Ref\":0}}]"), &arena, &err),
-        S_INVALID); /* no end */
+    assert_int_equal(type_from_json(&t, json("{\"Array\":{\"Ref\":0}}"), json("[{\"Array\":{\"Ref\":0}}]"), &arena, &err),
+                     S_INVALID); /* no end */
 }
 
 int main(void)

@@ -9,24 +9,24 @@
 
 #include "host/engine/engine.h"
 
-#define OK(call)                                                                                      \
-    do {                                                                                              \
-        Error ok_err_ = {0};                                                                          \
-        Error *err = &ok_err_;                                                                        \
-        (void)err;                                                                                    \
-        Status ok_status_ = (call);                                                                   \
-        if (ok_status_ != S_OK)                                                                       \
-            fail_msg("%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, status_name(ok_status_), ok_err_.text); \
+#define OK(call)                                                                                                                           \
+    do {                                                                                                                                   \
+        Error ok_err_ = {0};                                                                                                               \
+        Error *err = &ok_err_;                                                                                                             \
+        (void)err;                                                                                                                         \
+        Status ok_status_ = (call);                                                                                                        \
+        if (ok_status_ != S_OK)                                                                                                            \
+            fail_msg("%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, status_name(ok_status_), ok_err_.text);                               \
     } while (0)
 /* The call fails with this status, and its text holds `part`. */
-#define FAILS(status, part, call)                                                                     \
-    do {                                                                                              \
-        Error ok_err_ = {0};                                                                          \
-        Error *err = &ok_err_;                                                                        \
-        (void)err;                                                                                    \
-        Status ok_status_ = (call);                                                                   \
-        if (ok_status_ != (status) || !strstr(ok_err_.text, (part)))                                  \
-            fail_msg("%s:%d: %s: %s, not %s: %s", __FILE__, __LINE__, #call, status_name(ok_status_), #status, ok_err_.text); \
+#define FAILS(status, part, call)                                                                                                          \
+    do {                                                                                                                                   \
+        Error ok_err_ = {0};                                                                                                               \
+        Error *err = &ok_err_;                                                                                                             \
+        (void)err;                                                                                                                         \
+        Status ok_status_ = (call);                                                                                                        \
+        if (ok_status_ != (status) || !strstr(ok_err_.text, (part)))                                                                       \
+            fail_msg("%s:%d: %s: %s, not %s: %s", __FILE__, __LINE__, #call, status_name(ok_status_), #status, ok_err_.text);              \
     } while (0)
 
 static inline ModuleDef *finish_module(ModuleBuilder *b)

@@ -1,7 +1,12 @@
 /* engine_index_test.c - hash indexes and B+trees through the table that owns them. */
 #include "tests/unit/engine_fixture.h"
 
-typedef struct Point { uint32_t id; int32_t x; Str tag; uint64_t z; } Point;
+typedef struct Point {
+    uint32_t id;
+    int32_t x;
+    Str tag;
+    uint64_t z;
+} Point;
 
 static ModuleDef *module(void)
 {
@@ -15,7 +20,11 @@ static ModuleDef *module(void)
     return finish_module(b);
 }
 
-typedef struct World { Engine *e; ModuleDef *def; Table *t; } World;
+typedef struct World {
+    Engine *e;
+    ModuleDef *def;
+    Table *t;
+} World;
 static World world(void)
 {
     World w = {.def = module()};

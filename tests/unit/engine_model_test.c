@@ -14,8 +14,9 @@ static bool chance(uint32_t percent) { return below(100) < percent; }
 
 static const Type *random_key_type(ModuleBuilder *b)
 {
-    static const TypeKind kinds[] = {TYPE_U8, TYPE_I8, TYPE_U16, TYPE_I16, TYPE_U32, TYPE_I32, TYPE_U64, TYPE_I64, TYPE_U128, TYPE_I128, TYPE_U256,
-                                     TYPE_I256, TYPE_STRING, TYPE_STRING, TYPE_BYTES, TYPE_IDENTITY, TYPE_CONNECTION_ID, TYPE_UUID, TYPE_BOOL};
+    static const TypeKind kinds[] = {TYPE_U8,    TYPE_I8,       TYPE_U16,           TYPE_I16,  TYPE_U32,  TYPE_I32,    TYPE_U64,
+                                     TYPE_I64,   TYPE_U128,     TYPE_I128,          TYPE_U256, TYPE_I256, TYPE_STRING, TYPE_STRING,
+                                     TYPE_BYTES, TYPE_IDENTITY, TYPE_CONNECTION_ID, TYPE_UUID, TYPE_BOOL};
     (void)b;
     return type_scalar(kinds[below(COUNT_OF(kinds))]);
 }
@@ -78,7 +79,8 @@ static void random_value(const Type *t, uint8_t *v, Arena *a)
     memset(v, 0, t->size);
     switch (t->kind) {
     case TYPE_BOOL: *v = (uint8_t)below(2); break;
-    case TYPE_STRING: case TYPE_BYTES: {
+    case TYPE_STRING:
+    case TYPE_BYTES: {
         static const char *const words[] = {"", "a", "b", "ab", "abcdefgh", "abcdefghi", "abcdefgh\x01", "zzzzzzzzzzzzzzzzzzzzzzzz"};
         Str s = str_of(words[below(COUNT_OF(words))]);
         s = arena_str(a, s);
@@ -103,7 +105,8 @@ static void random_value(const Type *t, uint8_t *v, Arena *a)
         memcpy(v, &d[below(4)], 8);
         break;
     }
-    case TYPE_TIMESTAMP: case TYPE_DURATION: store_i64(v, (int64_t)below(5) - 2); break;
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: store_i64(v, (int64_t)below(5) - 2); break;
     default: { /* integers and byte strings: a small domain, both ends of the range */
         uint32_t pick = below(20);
         if (pick < 14)
@@ -305,8 +308,11 @@ static void do_delete(World *w, uint32_t ti)
 static void mutate(World *w, uint32_t ti)
 {
     switch (w->m[ti].n > 600 ? 5 : below(6)) {
-    case 0: case 1: case 2: do_insert(w, ti); break;
-    case 3: case 4: do_replace(w, ti); break;
+    case 0:
+    case 1:
+    case 2: do_insert(w, ti); break;
+    case 3:
+    case 4: do_replace(w, ti); break;
     default: do_delete(w, ti); break;
     }
 }
@@ -333,7 +339,10 @@ static void do_find(World *w, uint32_t ti)
 
 /* ---- scans against the snapshot taken before them ---- */
 
-typedef struct ScanKey { const TableDef *d; const IndexDef *ix; } ScanKey;
+typedef struct ScanKey {
+    const TableDef *d;
+    const IndexDef *ix;
+} ScanKey;
 static int scan_order(const ScanKey *k, const ModelRow *x, const ModelRow *y)
 {
     for (uint16_t i = 0; k->ix && i < k->ix->ncols; i++) {
@@ -531,7 +540,8 @@ static void transaction(World *w)
         switch (below(12)) {
         case 0: do_find(w, ti); break;
         case 1: do_scan(w, ti, false); break;
-        case 2: case 3: do_scan(w, ti, true); break;
+        case 2:
+        case 3: do_scan(w, ti, true); break;
         case 4:
             if (chance(20))
                 check_engine(w->e);

@@ -1,11 +1,19 @@
 /* engine_prepare_test.c - the next schema beside the old one: carried over, converted, refused, discarded. */
 #include "tests/unit/engine_fixture.h"
 
-typedef struct Old { uint32_t id; Str name; } Old;
-typedef struct New { uint32_t id; Str name; int64_t score; Str note; } New;
+typedef struct Old {
+    uint32_t id;
+    Str name;
+} Old;
+typedef struct New {
+    uint32_t id;
+    Str name;
+    int64_t score;
+    Str note;
+} New;
 
 typedef struct Version {
-    bool columns;      /* two more columns with defaults */
+    bool columns; /* two more columns with defaults */
     uint32_t name_flags, id_flags;
     bool extra_table, no_other;
 } Version;
@@ -13,10 +21,11 @@ typedef struct Version {
 static ModuleDef *module(Version v)
 {
     ModuleBuilder *b = module_builder_new();
-    BuilderColumn user[] = {{.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = COLUMN_PK | v.id_flags},
-                            {.name = STR("name"), .type = type_scalar(TYPE_STRING), .flags = v.name_flags},
-                            {.name = STR("score"), .type = type_scalar(TYPE_I64), .has_default = true, .default_bsatn = bytes_of("\x07\0\0\0\0\0\0\0", 8)},
-                            {.name = STR("note"), .type = type_scalar(TYPE_STRING), .has_default = true, .default_bsatn = bytes_of("\x02\0\0\0hi", 6)}};
+    BuilderColumn user[] = {
+        {.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = COLUMN_PK | v.id_flags},
+        {.name = STR("name"), .type = type_scalar(TYPE_STRING), .flags = v.name_flags},
+        {.name = STR("score"), .type = type_scalar(TYPE_I64), .has_default = true, .default_bsatn = bytes_of("\x07\0\0\0\0\0\0\0", 8)},
+        {.name = STR("note"), .type = type_scalar(TYPE_STRING), .has_default = true, .default_bsatn = bytes_of("\x02\0\0\0hi", 6)}};
     module_builder_table(b, STR("user"), ACCESS_PUBLIC, false, v.columns ? 4 : 2, user);
     BuilderColumn other[] = {{.name = STR("a"), .type = type_scalar(TYPE_U8)}};
     if (!v.no_other)
@@ -118,7 +127,8 @@ static void a_unique_column_with_duplicates_is_refused_by_name(void **state)
     EngineNext *next = NULL;
     uint64_t bytes = engine_bytes_used(e);
     FAILS(S_CONFLICT, "table user, column name: value \"user ", prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE}, err));
-    FAILS(S_CONFLICT, "table user, column name: value \"user ", prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE, .columns = true}, err));
+    FAILS(S_CONFLICT, "table user, column name: value \"user ",
+          prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE, .columns = true}, err));
     assert_null(next);
     assert_int_equal(engine_bytes_used(e), bytes);
     check_engine(e);

@@ -1,10 +1,28 @@
 /* engine_table_test.c - table semantics: sets, conflicts, auto-increment, refusals, limits, loading. */
 #include "tests/unit/engine_fixture.h"
 
-typedef struct Person { uint64_t id; Str name; int64_t at; uint8_t rank; } Person;
-typedef struct Pair { uint32_t x; uint8_t y; } Pair;
-typedef struct Tiny { uint8_t id; int32_t v; } Tiny;
-typedef struct Doc { uint32_t id; Bytes tags; struct { bool has_note; Str note; }; } Doc;
+typedef struct Person {
+    uint64_t id;
+    Str name;
+    int64_t at;
+    uint8_t rank;
+} Person;
+typedef struct Pair {
+    uint32_t x;
+    uint8_t y;
+} Pair;
+typedef struct Tiny {
+    uint8_t id;
+    int32_t v;
+} Tiny;
+typedef struct Doc {
+    uint32_t id;
+    Bytes tags;
+    struct {
+        bool has_note;
+        Str note;
+    };
+} Doc;
 
 static ModuleDef *module(void)
 {
@@ -27,7 +45,11 @@ static ModuleDef *module(void)
     return finish_module(b);
 }
 
-typedef struct World { Engine *e; ModuleDef *def; Table *person, *pair, *tiny, *doc; } World;
+typedef struct World {
+    Engine *e;
+    ModuleDef *def;
+    Table *person, *pair, *tiny, *doc;
+} World;
 static EngineLimits no_limits;
 
 static World world(const EngineLimits *limits)
@@ -181,7 +203,7 @@ static void auto_increment_fills_zeros_only(void **state)
     OK(table_insert(w.person, &q, NULL, err));
     assert_int_equal(q.id, 2);
     FAILS(S_CONFLICT, "value 3", table_insert(w.person, &r, NULL, err)); /* 3 is taken and spent */
-    assert_int_equal(r.id, 0);                                          /* the caller may try again */
+    assert_int_equal(r.id, 0);                                           /* the caller may try again */
     OK(table_insert(w.person, &r, NULL, err));
     assert_int_equal(r.id, 4);
     txn_rollback(w.e);
@@ -220,7 +242,8 @@ static void what_postgresql_cannot_hold_is_refused_by_name(void **state)
     FAILS(S_INVALID, "table person, column name: NUL byte in text at byte 1", table_insert(w.person, &p, NULL, err));
     memset(text, 'x', sizeof text);
     p.name = (Str){text, sizeof text};
-    FAILS(S_TOO_LARGE, "table person, column name: an indexed value of 2601 bytes; the limit is 2600", table_insert(w.person, &p, NULL, err));
+    FAILS(S_TOO_LARGE, "table person, column name: an indexed value of 2601 bytes; the limit is 2600",
+          table_insert(w.person, &p, NULL, err));
     p.name.len = 2600;
     p.at = 9223371331200000000;
     FAILS(S_INVALID, "table person, column at: timestamp 9223371331200000000 us", table_insert(w.person, &p, NULL, err));

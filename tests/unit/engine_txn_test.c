@@ -1,8 +1,14 @@
 /* engine_txn_test.c - transactions: rollback, net changes, event tables, commit records, snapshots. */
 #include "tests/unit/engine_fixture.h"
 
-typedef struct Item { uint32_t id; Str name; int32_t rank; } Item;
-typedef struct Link { uint32_t from, to; } Link;
+typedef struct Item {
+    uint32_t id;
+    Str name;
+    int32_t rank;
+} Item;
+typedef struct Link {
+    uint32_t from, to;
+} Link;
 
 static ModuleDef *module(void)
 {
@@ -18,7 +24,11 @@ static ModuleDef *module(void)
     return finish_module(b);
 }
 
-typedef struct World { Engine *e; ModuleDef *def; Table *item, *link, *shout; } World;
+typedef struct World {
+    Engine *e;
+    ModuleDef *def;
+    Table *item, *link, *shout;
+} World;
 static World world(void)
 {
     World w = {.def = module()};

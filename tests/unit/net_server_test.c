@@ -31,7 +31,9 @@
 
 /* ---- the fake host -------------------------------------------------------------------------------------- */
 
-struct NetDb { int opens; };
+struct NetDb {
+    int opens;
+};
 
 typedef struct World {
     uv_loop_t loop;
@@ -74,7 +76,11 @@ static void fake_open(void *user, Str name, void (*done)(void *ctx, NetDb *db, c
     done(ctx, NULL, &err);
 }
 static void fake_release(void *user, NetDb *db) { (void)user, db->opens--; }
-static NetChannel *fake_channel(void *user, NetDb *db) { (void)user, (void)db; return w.ch; }
+static NetChannel *fake_channel(void *user, NetDb *db)
+{
+    (void)user, (void)db;
+    return w.ch;
+}
 static ModuleDef *fake_definition(void *user, NetDb *db, uint32_t *version)
 {
     (void)user, (void)db;
@@ -111,7 +117,8 @@ static void send_result(NetClient *c, uint32_t request_id, Bytes args)
         net_client_send(c, ++w.offset, false, 2, pieces);
     }
 }
-static Status fake_call(void *user, NetDb *db, NetClient *c, NetCallKind kind, uint8_t flags, uint32_t version, uint32_t n, const Bytes *parts, Error *err)
+static Status fake_call(void *user, NetDb *db, NetClient *c, NetCallKind kind, uint8_t flags, uint32_t version, uint32_t n,
+                        const Bytes *parts, Error *err)
 {
     (void)user, (void)db, (void)flags, (void)version;
     if (w.busy)
@@ -169,11 +176,16 @@ static void fake_request(void *user, NetRequest *r)
         return;
     }
     OWN(buf) Buf body = {0};
-    buf_printf(&body, "route %d db %.*s body %zu loopback %d q %s", net_request_route(r), STR_FMT(net_request_database(r)), net_request_body(r).len,
-               net_request_is_loopback(r), net_request_query(r, "q", &v) ? v.ptr : "-");
+    buf_printf(&body, "route %d db %.*s body %zu loopback %d q %s", net_request_route(r), STR_FMT(net_request_database(r)),
+               net_request_body(r).len, net_request_is_loopback(r), net_request_query(r, "q", &v) ? v.ptr : "-");
     net_request_reply(r, 200, "application/json", buf_bytes(&body));
 }
-static void fake_gone(void *user, NetRequest *r) { (void)user, (void)r; w.gone_seen = true; w.stream = NULL; }
+static void fake_gone(void *user, NetRequest *r)
+{
+    (void)user, (void)r;
+    w.gone_seen = true;
+    w.stream = NULL;
+}
 
 static void on_async(uv_async_t *a)
 {
@@ -194,7 +206,12 @@ static void on_loop(void (*command)(void))
         pthread_cond_wait(&w.done, &w.lock);
     pthread_mutex_unlock(&w.lock);
 }
-static void *run_loop(void *arg) { (void)arg; uv_run(&w.loop, UV_RUN_DEFAULT); return NULL; }
+static void *run_loop(void *arg)
+{
+    (void)arg;
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    return NULL;
+}
 
 static void make_definition(void)
 {
@@ -220,8 +237,13 @@ static int start(void **state)
     uv_loop_init(&w.loop);
     uv_async_init(&w.loop, &w.async, on_async);
     make_definition();
-    NetConfig config = {.loop = &w.loop, .listen_host = "127.0.0.1", .key_dir = w.key_dir, .client_bytes_max = client_max, .host_bytes_max = host_max,
-                        .backend = {&w, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect, fake_request, fake_gone}};
+    NetConfig config = {.loop = &w.loop,
+                        .listen_host = "127.0.0.1",
+                        .key_dir = w.key_dir,
+                        .client_bytes_max = client_max,
+                        .host_bytes_max = host_max,
+                        .backend = {&w, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect,
+                                    fake_request, fake_gone}};
     Error err = {0};
     if (net_start(&w.net, &config, &err) != S_OK)
         fail_msg("%s", err.text);
@@ -236,7 +258,11 @@ static int start_small(void **state)
     client_max = 0;
     return e;
 }
-static void stopped(void *ctx) { (void)ctx; uv_close((uv_handle_t *)&w.async, NULL); }
+static void stopped(void *ctx)
+{
+    (void)ctx;
+    uv_close((uv_handle_t *)&w.async, NULL);
+}
 static void stop_net(void)
 {
     if (w.stream)
@@ -319,7 +345,8 @@ static const char *body(void)
 static int http(const char *method, const char *path, const char *headers, const char *content)
 {
     static char text[1 << 16];
-    int n = snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s", method, path, headers, strlen(content), content);
+    int n = snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s", method, path,
+                     headers, strlen(content), content);
     int fd = dial();
     put(fd, text, (size_t)n);
     int status = get_answer(fd);
@@ -338,7 +365,11 @@ static int handshake(int fd, const char *query, const char *headers)
     return get_answer(fd);
 }
 
-typedef struct Frame { int opcode; size_t len; uint8_t *data; } Frame;
+typedef struct Frame {
+    int opcode;
+    size_t len;
+    uint8_t *data;
+} Frame;
 static uint8_t frame_data[4 << 20];
 static bool get_all(int fd, void *p, size_t n)
 {
@@ -488,7 +519,8 @@ TEST(tokens_are_minted_checked_and_renewed)
     assert_int_equal(http("GET", "/v1/ping", headers, ""), 401);
     assert_string_equal(body(), "Invalid token: InvalidSignature");
     /* {"alg":"HS256"} {"iss":"https://x","sub":"y"}: not verified with our key as a secret, nor fetched */
-    assert_int_equal(http("GET", "/v1/ping", "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL3giLCJzdWIiOiJ5In0.AAAA\r\n", ""), 401);
+    assert_int_equal(
+        http("GET", "/v1/ping", "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL3giLCJzdWIiOiJ5In0.AAAA\r\n", ""), 401);
     assert_string_equal(body(), "Error fetching public key for issuer https://x: this host accepts only tokens that it signed itself");
     assert_int_equal(http("GET", "/v1/identity/public-key", "", ""), 200);
     assert_non_null(strstr(body(), "-----BEGIN PUBLIC KEY-----"));
@@ -526,7 +558,8 @@ TEST(large_bodies_are_refused_by_route)
 {
     char text[400];
     int fd = dial();
-    int n = snprintf(text, sizeof text, "PUT /v1/database/a HTTP/1.1\r\nHost: x\r\nContent-Length: 268435457\r\nExpect: 100-continue\r\n\r\n");
+    int n =
+        snprintf(text, sizeof text, "PUT /v1/database/a HTTP/1.1\r\nHost: x\r\nContent-Length: 268435457\r\nExpect: 100-continue\r\n\r\n");
     put(fd, text, (size_t)n);
     assert_int_equal(get_answer(fd), 413);
     assert_string_equal(body(), "The module exceeds the limit of 268435456 bytes");
@@ -577,8 +610,10 @@ TEST(reducers_are_called_over_http)
 TEST(sql_answers_are_turned_into_json)
 {
     assert_int_equal(http("POST", "/v1/database/chat/sql", "", "SELECT * FROM t"), 200);
-    assert_string_equal(body(), "[{\"schema\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_type\":{\"U64\":[]}}]},\"rows\":[[1],[18446744073709551615]],"
-                                "\"total_duration_micros\":137,\"stats\":{\"rows_inserted\":0,\"rows_deleted\":0,\"rows_updated\":0}}]");
+    assert_string_equal(
+        body(),
+        "[{\"schema\":{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_type\":{\"U64\":[]}}]},\"rows\":[[1],[18446744073709551615]],"
+        "\"total_duration_micros\":137,\"stats\":{\"rows_inserted\":0,\"rows_deleted\":0,\"rows_updated\":0}}]");
     assert_int_equal(http("POST", "/v1/database/chat/sql?confirmed=maybe", "", "x"), 400);
     assert_non_null(strstr(body(), "Failed to deserialize query string: confirmed"));
     w.reply_error = true;
@@ -591,7 +626,8 @@ static void go_durable(void) { net_channel_progress(w.ch, w.offset, w.offset); }
 
 TEST(an_http_call_is_answered_when_it_is_durable)
 {
-    static const char text[] = "POST /v1/database/chat/call/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[\"a\",  1]";
+    static const char text[] =
+        "POST /v1/database/chat/call/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[\"a\",  1]";
     w.manual = true;
     int fd = dial();
     put(fd, text, sizeof text - 1);
@@ -603,7 +639,11 @@ TEST(an_http_call_is_answered_when_it_is_durable)
 }
 
 static void write_two(void) { net_request_stream_write(w.stream, bytes_of("two\n", 4)); }
-static void end_stream(void) { net_request_stream_end(w.stream); w.stream = NULL; }
+static void end_stream(void)
+{
+    net_request_stream_end(w.stream);
+    w.stream = NULL;
+}
 
 TEST(streams_follow_and_notice_that_the_reader_left)
 {
@@ -633,7 +673,11 @@ TEST(streams_follow_and_notice_that_the_reader_left)
 
 TEST(garbage_is_not_answered_with_a_crash)
 {
-    static const char *const cases[] = {"\r\n\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", "GET /v1/ping HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    static const char *const cases[] = {"\r\n\r\n\r\n",
+                                        "GET\r\n\r\n",
+                                        "GET / HTTP/9.9\r\n\r\n",
+                                        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03",
+                                        "GET /v1/ping HTTP/1.1\r\nContent-Length: x\r\n\r\n",
                                         "POST /v1/identity HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int fd = dial();
@@ -663,9 +707,12 @@ TEST(handshakes_are_refused_in_order_with_their_texts)
                   "Failed to deserialize query string: compression: unknown variant `gzip`, expected one of `None`, `Brotli`, `Gzip`");
     check_refusal("?confirmed=1", WS V2, 400, "Failed to deserialize query string: confirmed: provided string was not `true` or `false`");
     check_refusal("", V2, 426, "Request did not include the headers of a WebSocket upgrade");
-    check_refusal("", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n" V2, 400, "`Sec-WebSocket-Version` header did not include '13'");
-    check_refusal("", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" V2, 400, "`Sec-WebSocket-Key` header missing");
-    check_refusal("?connection_id=00000000000000000000000000000000", WS V2, 400, "Invalid connection ID: the all-zeros ConnectionId is reserved.");
+    check_refusal("", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n" V2, 400,
+                  "`Sec-WebSocket-Version` header did not include '13'");
+    check_refusal("", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" V2, 400,
+                  "`Sec-WebSocket-Key` header missing");
+    check_refusal("?connection_id=00000000000000000000000000000000", WS V2, 400,
+                  "Invalid connection ID: the all-zeros ConnectionId is reserved.");
     check_refusal("", WS, 400, "no valid protocol selected");
     check_refusal("", WS "Sec-WebSocket-Protocol: v1.bsatn.spacetimedb, v1.json.spacetimedb\r\n", 400, "no valid protocol selected");
     int fd = dial();
@@ -743,9 +790,17 @@ TEST(fragmented_messages_are_put_together_around_a_ping)
 }
 
 static void be_busy(void) { w.busy = true; }
-static void be_free(void) { w.busy = false; net_channel_writable(w.ch); }
+static void be_free(void)
+{
+    w.busy = false;
+    net_channel_writable(w.ch);
+}
 static void manual_on(void) { w.manual = true; }
-static void manual_off(void) { w.manual = false; go_durable(); }
+static void manual_off(void)
+{
+    w.manual = false;
+    go_durable();
+}
 
 TEST(v3_coalesces_what_is_ready)
 {
@@ -1046,18 +1101,34 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        T(ping_and_unknown_paths_and_methods), T(tokens_are_minted_checked_and_renewed), T(identities_are_verified),
-        T(control_routes_reach_the_host_with_parts_decoded), T(large_bodies_are_refused_by_route), T(reducers_are_called_over_http),
-        T(sql_answers_are_turned_into_json), T(an_http_call_is_answered_when_it_is_durable),
-        T(streams_follow_and_notice_that_the_reader_left), T(garbage_is_not_answered_with_a_crash),
-        T(handshakes_are_refused_in_order_with_their_texts), T(the_handshake_answers_as_rfc_6455_wants),
-        T(calls_sent_with_the_handshake_are_answered_after_the_initial_connection), T(v2_carries_one_message_per_frame_of_every_size),
-        T(fragmented_messages_are_put_together_around_a_ping), T(v3_coalesces_what_is_ready),
-        T(unconfirmed_clients_wait_for_complete_and_confirmed_ones_for_durable), T(a_busy_host_stops_the_reading_and_keeps_the_order),
-        T(a_client_that_arrives_while_the_host_is_busy_waits), T(refusals_of_the_host_are_answered_in_band), T(rejected_clients_get_the_reason),
-        T(bad_messages_end_the_session_with_the_reason), T(protocol_violations_drop_the_connection),
+        T(ping_and_unknown_paths_and_methods),
+        T(tokens_are_minted_checked_and_renewed),
+        T(identities_are_verified),
+        T(control_routes_reach_the_host_with_parts_decoded),
+        T(large_bodies_are_refused_by_route),
+        T(reducers_are_called_over_http),
+        T(sql_answers_are_turned_into_json),
+        T(an_http_call_is_answered_when_it_is_durable),
+        T(streams_follow_and_notice_that_the_reader_left),
+        T(garbage_is_not_answered_with_a_crash),
+        T(handshakes_are_refused_in_order_with_their_texts),
+        T(the_handshake_answers_as_rfc_6455_wants),
+        T(calls_sent_with_the_handshake_are_answered_after_the_initial_connection),
+        T(v2_carries_one_message_per_frame_of_every_size),
+        T(fragmented_messages_are_put_together_around_a_ping),
+        T(v3_coalesces_what_is_ready),
+        T(unconfirmed_clients_wait_for_complete_and_confirmed_ones_for_durable),
+        T(a_busy_host_stops_the_reading_and_keeps_the_order),
+        T(a_client_that_arrives_while_the_host_is_busy_waits),
+        T(refusals_of_the_host_are_answered_in_band),
+        T(rejected_clients_get_the_reason),
+        T(bad_messages_end_the_session_with_the_reason),
+        T(protocol_violations_drop_the_connection),
         cmocka_unit_test_setup_teardown(a_client_that_does_not_read_is_cut_at_its_limit, start_small, stop),
-        T(two_hundred_sockets_are_served_at_once), T(running_out_of_descriptors_neither_spins_nor_ends_the_service), T(random_bytes_in_a_session_do_no_harm), T(stopping_says_goodbye_to_open_sessions),
+        T(two_hundred_sockets_are_served_at_once),
+        T(running_out_of_descriptors_neither_spins_nor_ends_the_service),
+        T(random_bytes_in_a_session_do_no_harm),
+        T(stopping_says_goodbye_to_open_sessions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,16 +12,20 @@
 
 #include "host/query/query.h"
 
-#define MUST(call)                                                  \
-    do {                                                            \
-        Error must_err_ = {0};                                      \
-        Error *err = &must_err_;                                    \
-        (void)err;                                                  \
-        if ((call) != S_OK)                                         \
-            fail_msg("%s: %s", #call, must_err_.text);              \
+#define MUST(call)                                                                                                                         \
+    do {                                                                                                                                   \
+        Error must_err_ = {0};                                                                                                             \
+        Error *err = &must_err_;                                                                                                           \
+        (void)err;                                                                                                                         \
+        if ((call) != S_OK)                                                                                                                \
+            fail_msg("%s: %s", #call, must_err_.text);                                                                                     \
     } while (0)
 
-typedef struct Col { const char *name; const Type *type; uint32_t flags; } Col;
+typedef struct Col {
+    const char *name;
+    const Type *type;
+    uint32_t flags;
+} Col;
 
 static inline uint32_t kit_table(ModuleBuilder *b, const char *name, Access access, bool is_event, uint32_t n, const Col *cols)
 {
@@ -30,7 +34,7 @@ static inline uint32_t kit_table(ModuleBuilder *b, const char *name, Access acce
         out[i] = (BuilderColumn){.name = str_of(cols[i].name), .type = cols[i].type, .flags = cols[i].flags};
     return module_builder_table(b, str_of(name), access, is_event, n, out);
 }
-#define KIT_TABLE(b, name, access, is_event, ...) \
+#define KIT_TABLE(b, name, access, is_event, ...)                                                                                          \
     kit_table((b), (name), (access), (is_event), sizeof((Col[]){__VA_ARGS__}) / sizeof(Col), (Col[]){__VA_ARGS__})
 #define T(kind) type_scalar(TYPE_##kind)
 
@@ -73,17 +77,41 @@ static inline void kit_print(Buf *out, const Type *t, Reader *r)
     switch (t->kind) {
     case TYPE_BOOL: buf_put_text(out, read_u8(r) ? "t" : "f"); break;
     case TYPE_I8: buf_printf(out, "%d", (int8_t)read_u8(r)); break;
-    case TYPE_U8: case TYPE_ENUM: buf_printf(out, "%u", read_u8(r)); break;
+    case TYPE_U8:
+    case TYPE_ENUM: buf_printf(out, "%u", read_u8(r)); break;
     case TYPE_I16: buf_printf(out, "%d", (int16_t)read_u16(r)); break;
     case TYPE_U16: buf_printf(out, "%u", read_u16(r)); break;
     case TYPE_I32: buf_printf(out, "%d", (int32_t)read_u32(r)); break;
     case TYPE_U32: buf_printf(out, "%u", read_u32(r)); break;
-    case TYPE_I64: case TYPE_TIMESTAMP: case TYPE_DURATION: buf_printf(out, "%lld", (long long)read_i64(r)); break;
+    case TYPE_I64:
+    case TYPE_TIMESTAMP:
+    case TYPE_DURATION: buf_printf(out, "%lld", (long long)read_i64(r)); break;
     case TYPE_U64: buf_printf(out, "%llu", (unsigned long long)read_u64(r)); break;
-    case TYPE_F32: { uint32_t u = read_u32(r); float f; memcpy(&f, &u, 4); buf_printf(out, "%.9g", (double)f); break; }
-    case TYPE_F64: { uint64_t u = read_u64(r); double f; memcpy(&f, &u, 8); buf_printf(out, "%.17g", f); break; }
-    case TYPE_STRING: { Str s = read_str(r); buf_printf(out, "'%.*s'", STR_FMT(s)); break; }
-    case TYPE_BYTES: { Bytes b = read_blob(r); for (size_t i = 0; i < b.len; i++) buf_printf(out, "%02x", b.ptr[i]); break; }
+    case TYPE_F32: {
+        uint32_t u = read_u32(r);
+        float f;
+        memcpy(&f, &u, 4);
+        buf_printf(out, "%.9g", (double)f);
+        break;
+    }
+    case TYPE_F64: {
+        uint64_t u = read_u64(r);
+        double f;
+        memcpy(&f, &u, 8);
+        buf_printf(out, "%.17g", f);
+        break;
+    }
+    case TYPE_STRING: {
+        Str s = read_str(r);
+        buf_printf(out, "'%.*s'", STR_FMT(s));
+        break;
+    }
+    case TYPE_BYTES: {
+        Bytes b = read_blob(r);
+        for (size_t i = 0; i < b.len; i++)
+            buf_printf(out, "%02x", b.ptr[i]);
+        break;
+    }
     case TYPE_ARRAY: {
         uint32_t n = read_u32(r);
         buf_put_text(out, "[");
@@ -186,7 +214,14 @@ static inline void kit_run(Engine *e, const char *text)
 
 /* ---- a BsatnRowList ---- */
 
-typedef struct KitList { uint32_t nrows; Bytes data; uint64_t offsets_at; bool fixed; uint32_t width; Bytes offsets; } KitList;
+typedef struct KitList {
+    uint32_t nrows;
+    Bytes data;
+    uint64_t offsets_at;
+    bool fixed;
+    uint32_t width;
+    Bytes offsets;
+} KitList;
 static inline KitList kit_read_list(Reader *r)
 {
     KitList l = {0};
@@ -282,7 +317,8 @@ static inline void kit_each_snapshot_row(Engine *e, Bytes bytes, uint16_t ncols,
 }
 
 /* A message: checks its order; `set` is called before the rows of each set (may be NULL). */
-static inline void kit_each_update_row(Engine *e, Bytes bytes, uint32_t nsets, uint16_t ncols, void (*set)(void *arg, uint32_t id), KitRow *fn, void *arg)
+static inline void kit_each_update_row(Engine *e, Bytes bytes, uint32_t nsets, uint16_t ncols, void (*set)(void *arg, uint32_t id),
+                                       KitRow *fn, void *arg)
 {
     Reader r = reader_of(bytes);
     for (uint32_t s = 0, last = 0; s < nsets; s++) {

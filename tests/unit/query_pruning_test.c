@@ -26,7 +26,11 @@ static void subscribe(Subs *s, ClientRef c, uint32_t set, const char *text)
 static uint64_t touch(Engine *e, Subs *s, uint64_t id, const Update **ret)
 {
     static int32_t n = 0;
-    struct { uint64_t id; Str name; int32_t n; } row = {id, STR("name"), ++n};
+    struct {
+        uint64_t id;
+        Str name;
+        int32_t n;
+    } row = {id, STR("name"), ++n};
     const void *stored;
     uint32_t count;
     txn_begin(e);
@@ -45,7 +49,11 @@ static void fill(Engine *e, uint64_t rows)
 {
     txn_begin(e);
     for (uint64_t i = 1; i <= rows; i++) {
-        struct { uint64_t id; Str name; int32_t n; } row = {i, STR("name"), 0};
+        struct {
+            uint64_t id;
+            Str name;
+            int32_t n;
+        } row = {i, STR("name"), 0};
         const void *stored;
         MUST(table_insert(engine_table(e, 0), &row, &stored, err));
     }

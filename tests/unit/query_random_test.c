@@ -11,8 +11,21 @@ static uint32_t pick(uint32_t n)
     return (uint32_t)(hash_u64(random_state) % n);
 }
 
-typedef struct Bag { uint32_t n; struct { char *row; int count; } items[BAG_MAX]; } Bag;
-typedef struct Model { bool live; ClientRef ref; Caller caller; uint16_t ncols; bool has_set[SETS]; Bag bag; } Model;
+typedef struct Bag {
+    uint32_t n;
+    struct {
+        char *row;
+        int count;
+    } items[BAG_MAX];
+} Bag;
+typedef struct Model {
+    bool live;
+    ClientRef ref;
+    Caller caller;
+    uint16_t ncols;
+    bool has_set[SETS];
+    Bag bag;
+} Model;
 static Model models[CLIENTS];
 
 static void bag_add(void *arg, Str table, const char *row, int sign)
@@ -68,15 +81,23 @@ static void random_write(Engine *e)
 {
     char text[300];
     switch (pick(9)) {
-    case 0: case 1: snprintf(text, sizeof text, "INSERT INTO u (id, g, n, s) VALUES (%u, %u, %u, 'v%u')", pick(12), pick(4), pick(5), pick(3)); break;
+    case 0:
+    case 1:
+        snprintf(text, sizeof text, "INSERT INTO u (id, g, n, s) VALUES (%u, %u, %u, 'v%u')", pick(12), pick(4), pick(5), pick(3));
+        break;
     case 2: snprintf(text, sizeof text, "UPDATE u SET n = %u WHERE id = %u", pick(5), pick(12)); break;
     case 3: snprintf(text, sizeof text, "UPDATE u SET g = %u, s = 'v%u' WHERE n = %u", pick(4), pick(3), pick(5)); break;
     case 4: snprintf(text, sizeof text, "DELETE FROM u WHERE id = %u", pick(12)); break;
-    case 5: snprintf(text, sizeof text, "INSERT INTO m (a, b, c) VALUES (%u, %u, %u), (%u, %u, %u)", pick(4), pick(3), pick(3), pick(4), pick(3), pick(3)); break;
+    case 5:
+        snprintf(text, sizeof text, "INSERT INTO m (a, b, c) VALUES (%u, %u, %u), (%u, %u, %u)", pick(4), pick(3), pick(3), pick(4),
+                 pick(3), pick(3));
+        break;
     case 6: snprintf(text, sizeof text, "UPDATE m SET b = %u WHERE a = %u", pick(3), pick(4)); break;
     case 7: snprintf(text, sizeof text, "DELETE FROM m WHERE c = %u", pick(3)); break;
     default:
-        snprintf(text, sizeof text, pick(2) ? "INSERT INTO acct (who, lvl, live) VALUES (0x%064x, %u, %s)" : "DELETE FROM acct WHERE who = 0x%064x OR (lvl = %u AND %s)",
+        snprintf(text, sizeof text,
+                 pick(2) ? "INSERT INTO acct (who, lvl, live) VALUES (0x%064x, %u, %s)"
+                         : "DELETE FROM acct WHERE who = 0x%064x OR (lvl = %u AND %s)",
                  pick(CLIENTS), pick(4), pick(2) ? "true" : "false");
     }
     SqlResult r;
@@ -154,7 +175,8 @@ static void deltas_add_up_to_a_fresh_evaluation(void **state)
                 m->live = false;
             }
             break;
-        case 1: case 2: {
+        case 1:
+        case 2: {
             if (!m->live) {
                 m->live = true;
                 m->ref = (ClientRef){i, round};

@@ -4,7 +4,10 @@
 
 #include "host/query/subs_int.h"
 
-typedef struct World { Engine *e; Subs *subs; } World;
+typedef struct World {
+    Engine *e;
+    Subs *subs;
+} World;
 
 static ModuleBuilder *schema(int version)
 {
@@ -13,8 +16,10 @@ static ModuleBuilder *schema(int version)
     if (version < 2) {
         KIT_TABLE(b, "u", ACCESS_PUBLIC, false, {"id", T(U64), COLUMN_PK}, {"g", T(U32), COLUMN_INDEX}, {"n", T(I32), 0});
     } else {
-        BuilderColumn cols[] = {{.name = STR("id"), .type = T(U64), .flags = COLUMN_PK}, {.name = STR("g"), .type = T(U32), .flags = COLUMN_INDEX},
-                                {.name = STR("n"), .type = T(I32)}, {.name = STR("extra"), .type = T(U32), .has_default = true, .default_bsatn = {zero, 4}}};
+        BuilderColumn cols[] = {{.name = STR("id"), .type = T(U64), .flags = COLUMN_PK},
+                                {.name = STR("g"), .type = T(U32), .flags = COLUMN_INDEX},
+                                {.name = STR("n"), .type = T(I32)},
+                                {.name = STR("extra"), .type = T(U32), .has_default = true, .default_bsatn = {zero, 4}}};
         module_builder_table(b, STR("u"), version == 3 ? ACCESS_PRIVATE : ACCESS_PUBLIC, false, 4, cols);
     }
     KIT_TABLE(b, "m", ACCESS_PUBLIC, false, {"a", T(U32), COLUMN_INDEX}, {"b", T(U32), COLUMN_INDEX});
@@ -52,7 +57,10 @@ static ClientRef client(World *w, uint32_t slot)
 }
 
 static void write_set(void *arg, uint32_t id) { buf_printf(arg, "%s%u:", ((Buf *)arg)->len ? " " : "", id); }
-static void write_row(void *arg, Str table, const char *row, int sign) { buf_printf(arg, "%.*s%c%s", STR_FMT(table), sign > 0 ? '+' : '-', row); }
+static void write_row(void *arg, Str table, const char *row, int sign)
+{
+    buf_printf(arg, "%.*s%c%s", STR_FMT(table), sign > 0 ? '+' : '-', row);
+}
 
 static Status subscribe_as(World *w, ClientRef c, uint32_t set, Buf *snapshot, Error *err, uint32_t n, const char *const *queries)
 {
@@ -61,7 +69,7 @@ static Status subscribe_as(World *w, ClientRef c, uint32_t set, Buf *snapshot, E
         list[i] = str_of(queries[i]);
     return subs_subscribe(w->subs, c, set, n, list, snapshot, err);
 }
-#define SUBSCRIBE(w, c, set, snapshot, ...) \
+#define SUBSCRIBE(w, c, set, snapshot, ...)                                                                                                \
     MUST(subscribe_as(w, c, set, snapshot, err, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *const[]){__VA_ARGS__}))
 
 /* Run statements in one transaction; the update is borrowed until the next call. */
@@ -184,13 +192,22 @@ static void a_bad_query_refuses_the_whole_set(void **state)
 {
     World *w = *state;
     ClientRef c = client(w, 1);
-    static const struct { const char *sql, *needle; } cases[] = {
+    static const struct {
+        const char *sql, *needle;
+    } cases[] = {
         {"SELECT * FROM nope", "no such table: `nope`. If the table exists, it may be marked private., executing: `SELECT * FROM nope`"},
-        {"SELECT * FROM secret", "no such table: `secret`"}, {"SELECT * FROM secret WHERE false", "no such table: `secret`"},
-        {"SELECT u.id FROM u", "whole rows"}, {"SELECT COUNT(*) AS n FROM u", "whole rows"}, {"SELECT * FROM u LIMIT 1", "unsupported"},
-        {"INSERT INTO u (id, g, n) VALUES (1,1,1)", "unsupported"}, {"", "SubscriptionError: Empty string"}, {"SELECT * FROM u WHERE x = 1", "`u` does not have a field `x`"},
-        {"SELECT * FROM u JOIN aa ON u.id = aa.id", "SELECT * is not supported"}, {"SELECT u.* FROM u JOIN aa ON u.g = aa.id", "joins come with a later edition"},
-        {"SELECT u.* FROM u JOIN secret ON u.g = secret.id", "no such table: `secret`"}, {"SELECT * FROM * ;", "syntax error"},
+        {"SELECT * FROM secret", "no such table: `secret`"},
+        {"SELECT * FROM secret WHERE false", "no such table: `secret`"},
+        {"SELECT u.id FROM u", "whole rows"},
+        {"SELECT COUNT(*) AS n FROM u", "whole rows"},
+        {"SELECT * FROM u LIMIT 1", "unsupported"},
+        {"INSERT INTO u (id, g, n) VALUES (1,1,1)", "unsupported"},
+        {"", "SubscriptionError: Empty string"},
+        {"SELECT * FROM u WHERE x = 1", "`u` does not have a field `x`"},
+        {"SELECT * FROM u JOIN aa ON u.id = aa.id", "SELECT * is not supported"},
+        {"SELECT u.* FROM u JOIN aa ON u.g = aa.id", "joins come with a later edition"},
+        {"SELECT u.* FROM u JOIN secret ON u.g = secret.id", "no such table: `secret`"},
+        {"SELECT * FROM * ;", "syntax error"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Error err = {0};
@@ -220,8 +237,9 @@ static void sender_means_the_one_who_asks(void **state)
     ClientRef a = client(w, 1), b = client(w, 2);
     SUBSCRIBE(w, a, 1, NULL, "SELECT * FROM acct WHERE who = :sender");
     SUBSCRIBE(w, b, 1, NULL, "SELECT * FROM acct WHERE who = :sender");
-    const Update *u = TRANSACT(w, "INSERT INTO acct (who, lvl) VALUES (0x0000000000000000000000000000000000000000000000000000000000000001, 7),"
-                                  "(0x0000000000000000000000000000000000000000000000000000000000000002, 8)");
+    const Update *u =
+        TRANSACT(w, "INSERT INTO acct (who, lvl) VALUES (0x0000000000000000000000000000000000000000000000000000000000000001, 7),"
+                    "(0x0000000000000000000000000000000000000000000000000000000000000002, 8)");
     expect(w, u, a, "1:acct+(x01,7)");
     expect(w, u, b, "1:acct+(x02,8)");
     assert_int_equal(subs_query_count(w->subs), 2);
@@ -251,7 +269,8 @@ static void the_star_over_all_tables_means_what_the_caller_may_read(void **state
     SUBSCRIBE(w, a, 1, &snapshot, "  select\n* FROM\t*");
     expect_snapshot(w, &snapshot, "u+(1,1,0)u+(2,1,5)"); /* empty tables are left out */
     SUBSCRIBE(w, owner, 1, NULL, "SELECT * FROM *");
-    const Update *u = TRANSACT(w, "INSERT INTO u (id, g, n) VALUES (3,1,1)", "INSERT INTO ev (k, txt) VALUES (1,'a')", "INSERT INTO secret (id) VALUES (1)");
+    const Update *u = TRANSACT(w, "INSERT INTO u (id, g, n) VALUES (3,1,1)", "INSERT INTO ev (k, txt) VALUES (1,'a')",
+                               "INSERT INTO secret (id) VALUES (1)");
     expect(w, u, a, "1:u+(3,1,1)");
     expect(w, u, owner, "1:secret+(1)u+(3,1,1)");
     buf_done(&snapshot);
@@ -373,7 +392,8 @@ static void a_query_that_cannot_be_evaluated_ends_its_sets_only(void **state)
     SUBSCRIBE(w, b, 6, NULL, "SELECT * FROM aa WHERE id = 1");
     w->subs->bytes_max = 140;
     const Update *u = TRANSACT(w, "INSERT INTO u (id, g, n) VALUES (1,1,1)",
-                               "INSERT INTO aa (id, s) VALUES (1,'x'),(2,'a text that is a good deal longer than what the limit of this test allows for in one update')");
+                               "INSERT INTO aa (id, s) VALUES (1,'x'),(2,'a text that is a good deal longer than what the limit of this "
+                               "test allows for in one update')");
     assert_int_equal(u->nfailures, 2);
     for (uint32_t i = 0; i < 2; i++) {
         Buf text = {0};

@@ -9,7 +9,10 @@
 
 #include "host/schema/module_int.h"
 
-#define COL(n, t, ...) {.name = STR(n), .type = (t), __VA_ARGS__}
+#define COL(n, t, ...)                                                                                                                     \
+    {                                                                                                                                      \
+        .name = STR(n), .type = (t), __VA_ARGS__                                                                                           \
+    }
 #define U64 type_scalar(TYPE_U64)
 #define TEXT type_scalar(TYPE_STRING)
 
@@ -107,16 +110,72 @@ static void the_builder_writes_the_documented_bytes(void **state)
     char hex[1000];
     assert_int_equal(module_builder_finish(one_table("t", 1, cols), &out, &err), S_OK);
     hex_encode(hex, out.ptr, out.len);
-    assert_string_equal(hex,
-        "02" "0a000000"
-        "00" "01000000" "02" "01000000" "00" "02000000" "6964" "0d"                       /* Typespace */
-        "01" "01000000" "00000000" "01000000" "54" "00000000" "01"                         /* Types: T */
-        "02" "01000000" "01000000" "74" "00000000" "01000000" "0000"                       /* Tables: t, type 0, key [0] */
-        "01000000" "00" "0e000000" "745f69645f6964785f6274726565" "00" "02000000" "6964" "00" "01000000" "0000"
-        "01000000" "00" "08000000" "745f69645f6b6579" "00" "01000000" "0000"
-        "01000000" "00" "08000000" "745f69645f736571" "0000" "010101" "01000000000000000000000000000000"
-        "01" "00" "00000000" "00"
-        "03" "00000000" "04" "00000000" "05" "00000000" "06" "00000000" "07" "00000000" "09" "00" "0a" "00000000");
+    assert_string_equal(hex, "02"
+                             "0a000000"
+                             "00"
+                             "01000000"
+                             "02"
+                             "01000000"
+                             "00"
+                             "02000000"
+                             "6964"
+                             "0d" /* Typespace */
+                             "01"
+                             "01000000"
+                             "00000000"
+                             "01000000"
+                             "54"
+                             "00000000"
+                             "01" /* Types: T */
+                             "02"
+                             "01000000"
+                             "01000000"
+                             "74"
+                             "00000000"
+                             "01000000"
+                             "0000" /* Tables: t, type 0, key [0] */
+                             "01000000"
+                             "00"
+                             "0e000000"
+                             "745f69645f6964785f6274726565"
+                             "00"
+                             "02000000"
+                             "6964"
+                             "00"
+                             "01000000"
+                             "0000"
+                             "01000000"
+                             "00"
+                             "08000000"
+                             "745f69645f6b6579"
+                             "00"
+                             "01000000"
+                             "0000"
+                             "01000000"
+                             "00"
+                             "08000000"
+                             "745f69645f736571"
+                             "0000"
+                             "010101"
+                             "01000000000000000000000000000000"
+                             "01"
+                             "00"
+                             "00000000"
+                             "00"
+                             "03"
+                             "00000000"
+                             "04"
+                             "00000000"
+                             "05"
+                             "00000000"
+                             "06"
+                             "00000000"
+                             "07"
+                             "00000000"
+                             "09"
+                             "00"
+                             "0a"
+                             "00000000");
     buf_done(&out);
 }
 
@@ -128,7 +187,8 @@ static const char *const example_v9_tables =
     "\"constraints\":[{\"name\":{\"some\":\"person_email_key\"},\"data\":{\"Unique\":{\"columns\":[1]}}},"
     "{\"name\":{\"some\":\"person_id_key\"},\"data\":{\"Unique\":{\"columns\":[0]}}}],"
     "\"sequences\":[{\"name\":{\"some\":\"person_id_seq\"},\"column\":0,\"start\":{\"none\":[]},\"min_value\":{\"none\":[]},"
-    "\"max_value\":{\"none\":[]},\"increment\":1}],\"schedule\":{\"none\":[]},\"table_type\":{\"User\":[]},\"table_access\":{\"Public\":[]}},";
+    "\"max_value\":{\"none\":[]},\"increment\":1}],\"schedule\":{\"none\":[]},\"table_type\":{\"User\":[]},\"table_access\":{\"Public\":[]}"
+    "},";
 
 static void the_schema_json_has_the_documented_shape(void **state)
 {
@@ -143,13 +203,15 @@ static void the_schema_json_has_the_documented_shape(void **state)
             fail_msg("version %d is not JSON: %s", version, why.text);
         if (version == 9) {
             assert_non_null(strstr(buf_cstr(&out), example_v9_tables));
-            assert_non_null(strstr(buf_cstr(&out), "{\"name\":\"init\",\"params\":{\"elements\":[]},\"lifecycle\":{\"some\":{\"Init\":[]}}}"));
-            assert_non_null(strstr(buf_cstr(&out), "\"schedule\":{\"some\":{\"name\":{\"some\":\"tick_timer_sched\"},\"reducer_name\":\"tick\","
-                                                   "\"scheduled_at_column\":1}}"));
+            assert_non_null(
+                strstr(buf_cstr(&out), "{\"name\":\"init\",\"params\":{\"elements\":[]},\"lifecycle\":{\"some\":{\"Init\":[]}}}"));
+            assert_non_null(strstr(buf_cstr(&out),
+                                   "\"schedule\":{\"some\":{\"name\":{\"some\":\"tick_timer_sched\"},\"reducer_name\":\"tick\","
+                                   "\"scheduled_at_column\":1}}"));
             assert_int_equal(json_array_size(json_object_get(json, "misc_exports")), 2);
         } else {
-            static const char *const order[] = {"Typespace", "Types", "Tables", "Reducers", "Procedures", "Views", "Schedules",
-                                                "LifeCycleReducers", "ExplicitNames"};
+            static const char *const order[] = {
+                "Typespace", "Types", "Tables", "Reducers", "Procedures", "Views", "Schedules", "LifeCycleReducers", "ExplicitNames"};
             json_t *sections = json_object_get(json, "sections");
             assert_int_equal(json_array_size(sections), COUNT_OF(order));
             for (size_t i = 0; i < COUNT_OF(order); i++)
@@ -174,7 +236,8 @@ static void all_problems_are_reported_together(void **state)
                        "- table `broken`: the name of column 2 (`2nd`) must start with a letter or `_`; rename it\n"
                        "- table `broken`: two columns are named `id`; rename one\n"
                        "- table `plain`, column `b`: auto-increment needs an integer column\n"
-                       "- table `st_mine`, column `a`: f32 cannot be unique; use an integer, bool, string, bytes, identity, uuid, timestamp or plain enum\n"
+                       "- table `st_mine`, column `a`: f32 cannot be unique; use an integer, bool, string, bytes, identity, uuid, "
+                       "timestamp or plain enum\n"
                        "- table `st_mine`: names that start with `st_` are reserved; rename it");
 }
 
@@ -238,7 +301,7 @@ static void postgresqls_limits_on_columns_and_rows_are_kept(void **state)
 {
     (void)state;
     BuilderColumn *c = x_alloc(sizeof *c * 1001);
-    char (*names)[16] = x_alloc(16 * 1001);
+    char(*names)[16] = x_alloc(16 * 1001);
     for (int i = 0; i < 1001; i++) {
         snprintf(names[i], sizeof names[i], "c%d", i);
         c[i] = (BuilderColumn){.name = str_of(names[i]), .type = type_scalar(TYPE_BOOL)};
@@ -248,8 +311,9 @@ static void postgresqls_limits_on_columns_and_rows_are_kept(void **state)
     module_def_unref(read_ok(one_table("wide", 1000, c)));
     for (int i = 0; i < 500; i++)
         c[i].type = TEXT;
-    expect_problems(one_table("wide", 500, c), "module definition has 1 problem:\n- table `wide`: a row of 500 columns can need 9087 bytes, "
-                                               "PostgreSQL holds 8000; put columns into a struct");
+    expect_problems(one_table("wide", 500, c),
+                    "module definition has 1 problem:\n- table `wide`: a row of 500 columns can need 9087 bytes, "
+                    "PostgreSQL holds 8000; put columns into a struct");
     free(c);
     free(names);
 }
@@ -261,11 +325,12 @@ static void defaults_must_be_values_of_their_column(void **state)
                          COL("a", type_scalar(TYPE_U32), .has_default = true, .default_bsatn = bytes_of("\1\0", 2)),
                          COL("b", type_scalar(TYPE_U16), .has_default = true, .default_bsatn = bytes_of("\1\0\0", 3)),
                          COL("c", type_scalar(TYPE_U16), .has_default = true, .default_bsatn = bytes_of("\1\0", 2))};
-    expect_problems(one_table("t", 4, c),
-                    "module definition has 3 problems:\n"
-                    "- table `t`, column `a`: its default is not a value of the column's type: data too short for u32: Expected 4, given 2\n"
-                    "- table `t`, column `b`: 1 bytes follow its default value\n"
-                    "- table `t`, column `id`: a default makes no sense on a column that is a primary key; remove one of the two");
+    expect_problems(
+        one_table("t", 4, c),
+        "module definition has 3 problems:\n"
+        "- table `t`, column `a`: its default is not a value of the column's type: data too short for u32: Expected 4, given 2\n"
+        "- table `t`, column `b`: 1 bytes follow its default value\n"
+        "- table `t`, column `id`: a default makes no sense on a column that is a primary key; remove one of the two");
 }
 
 static void schedules_and_lifecycles_need_the_right_parts(void **state)
@@ -302,8 +367,9 @@ static void composites_need_a_declared_name(void **state)
     assert_ptr_equal(named, module_builder_named(b, STR("Kind"), type_sum(a, 2, v)));
     BuilderColumn c[] = {COL("k", anonymous), COL("ok", type_array(a, named))};
     module_builder_table(b, STR("t"), ACCESS_PUBLIC, false, 2, c);
-    expect_problems(b, "module definition has 1 problem:\n- table `t`, column `k`: a struct, sum or enum without a name cannot be used here; "
-                       "declare it as a named type");
+    expect_problems(b,
+                    "module definition has 1 problem:\n- table `t`, column `k`: a struct, sum or enum without a name cannot be used here; "
+                    "declare it as a named type");
     b = module_builder_new();
     a = module_builder_arena(b);
     Buf out = {0};
@@ -348,16 +414,18 @@ static void recursive_and_dangling_types_are_refused(void **state)
     buf_put(&b, "\2\1\0\0\0\0", 6); /* 1: product of `x: Ref 9` */
     put_str(&b, "x");
     buf_put(&b, "\0\11\0\0\0", 5);
-    buf_put(&b, "\1\0\0\0\0", 5); /* 2: a sum without variants */
+    buf_put(&b, "\1\0\0\0\0", 5);         /* 2: a sum without variants */
     buf_put(&b, "\1\2\0\0\0\0\0\0\0", 9); /* Types */
     put_str(&b, "List");
     buf_put(&b, "\0\0\0\0\1\0\0\0\0", 9);
     put_str(&b, "Bad");
     buf_put(&b, "\1\0\0\0\1", 5);
-    expect_problems_in(buf_bytes(&b), "module definition has 3 problems:\n"
-                                      "- type `Bad`, field `x`: refers to type 9, but the typespace has 3 types\n"
-                                      "- type `List`, field `next`: the type contains itself; recursive types cannot be stored, keep an id of another row instead\n"
-                                      "- typespace slot 2: it has 0 variants; between 1 and 256 are allowed");
+    expect_problems_in(
+        buf_bytes(&b),
+        "module definition has 3 problems:\n"
+        "- type `Bad`, field `x`: refers to type 9, but the typespace has 3 types\n"
+        "- type `List`, field `next`: the type contains itself; recursive types cannot be stored, keep an id of another row instead\n"
+        "- typespace slot 2: it has 0 variants; between 1 and 256 are allowed");
     buf_done(&b);
 }
 
@@ -402,10 +470,15 @@ static void a_missing_case_policy_means_snake_case(void **state)
 static void names_are_converted_at_word_boundaries(void **state)
 {
     (void)state;
-    static const struct { const char *in, *snake, *camel, *pascal; } cases[] = {
-        {"one_u8", "one_u_8", "oneU8", "OneU8"}, {"_x", "x", "x", "X"}, {"Player1", "player_1", "player1", "Player1"},
-        {"HTTPReq", "http_req", "httpReq", "HttpReq"}, {"my__field", "my_field", "myField", "MyField"},
-        {"already_snake", "already_snake", "alreadySnake", "AlreadySnake"}, {"a-b c", "a_b_c", "aBC", "ABC"}};
+    static const struct {
+        const char *in, *snake, *camel, *pascal;
+    } cases[] = {{"one_u8", "one_u_8", "oneU8", "OneU8"},
+                 {"_x", "x", "x", "X"},
+                 {"Player1", "player_1", "player1", "Player1"},
+                 {"HTTPReq", "http_req", "httpReq", "HttpReq"},
+                 {"my__field", "my_field", "myField", "MyField"},
+                 {"already_snake", "already_snake", "alreadySnake", "AlreadySnake"},
+                 {"a-b c", "a_b_c", "aBC", "ABC"}};
     Arena a = {0};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         assert_string_equal(name_convert(&a, str_of(cases[i].in), CASE_SNAKE).ptr, cases[i].snake);

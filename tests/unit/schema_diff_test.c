@@ -17,8 +17,11 @@
 
 static const Type *type_of(ModuleBuilder *b, const char *name)
 {
-    static const struct { const char *name; TypeKind kind; } kinds[] = {{"u8", TYPE_U8}, {"u16", TYPE_U16}, {"u32", TYPE_U32}, {"u64", TYPE_U64},
-                                                                       {"i64", TYPE_I64}, {"f64", TYPE_F64}, {"str", TYPE_STRING}, {"at", TYPE_SCHEDULE_AT}};
+    static const struct {
+        const char *name;
+        TypeKind kind;
+    } kinds[] = {{"u8", TYPE_U8},   {"u16", TYPE_U16}, {"u32", TYPE_U32},    {"u64", TYPE_U64},
+                 {"i64", TYPE_I64}, {"f64", TYPE_F64}, {"str", TYPE_STRING}, {"at", TYPE_SCHEDULE_AT}};
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
         if (strcmp(kinds[i].name, name) == 0)
             return type_scalar(kinds[i].kind);
@@ -159,9 +162,9 @@ static void nothing_changed_plans_nothing(void **state)
 static void tables_are_added(void **state)
 { /* 1, 4, 73 */
     (void)state;
-    expect("", "T(a u32); U(x u64*~) priv; E(a u8) ev", "Created table: E (public, event)\nCreated table: T (public)\nCreated table: U (private)\n");
-    expect("T(a u32)", "T(a u32); S(id u64*, at at) sch:f",
-           "Created table: S (public, scheduled)\nAdded reducer: f\n");
+    expect("", "T(a u32); U(x u64*~) priv; E(a u8) ev",
+           "Created table: E (public, event)\nCreated table: T (public)\nCreated table: U (private)\n");
+    expect("T(a u32)", "T(a u32); S(id u64*, at at) sch:f", "Created table: S (public, scheduled)\nAdded reducer: f\n");
 }
 
 static void defaulted_columns_are_appended(void **state)
@@ -185,9 +188,11 @@ static void indexes_come_and_go(void **state)
 static void unique_can_be_dropped_and_a_primary_key_stays(void **state)
 { /* 33, 38, 39 */
     (void)state;
-    expect("T(a u32!)", "T(a u32)", "Removed index: T_a_idx_btree on T [a] (may break clients)\nRemoved unique constraint: T_a_key on T [a]\n");
+    expect("T(a u32!)", "T(a u32)",
+           "Removed index: T_a_idx_btree on T [a] (may break clients)\nRemoved unique constraint: T_a_key on T [a]\n");
     expect("T(a u32*)", "T(a u32!)",
-           "table `T`, column `a`: is no longer the primary key; this edition keeps the rows of a table under the key that it began with, keep it\n");
+           "table `T`, column `a`: is no longer the primary key; this edition keeps the rows of a table under the key that it began with, "
+           "keep it\n");
 }
 
 static void auto_increment_comes_and_goes(void **state)
@@ -226,7 +231,8 @@ static void steps_stand_in_execution_order(void **state)
 static void tables_cannot_go(void **state)
 { /* 5, 98 */
     (void)state;
-    expect("T(a u32); U(b u8)", "T(a u32)", "table `U`: was removed; keep it, even unused, or publish with --delete-data to start afresh\n");
+    expect("T(a u32); U(b u8)", "T(a u32)",
+           "table `U`: was removed; keep it, even unused, or publish with --delete-data to start afresh\n");
     expect("FruitBasket(a u32)", "fruit_basket(a u32)",
            "table `FruitBasket`: was removed, and `fruit_basket` added, which differs only in case; keep the old spelling\n");
 }
@@ -259,16 +265,19 @@ static void types_cannot_change(void **state)
     expect("T(a u32)", "T(a u64)",
            "table `T`, column `a`: type changed from u32 to u64; keep the type, and append a new column with a default for the new one\n");
     expect("T(a u32)", "T(a opt)",
-           "table `T`, column `a`: type changed from u32 to Option<u32>; keep the type, and append a new column with a default for the new one\n");
+           "table `T`, column `a`: type changed from u32 to Option<u32>; keep the type, and append a new column with a default for the new "
+           "one\n");
     expect("T(k enumAB)", "T(k enumABC)",
-           "table `T`, column `k`: type changed from Kind = enum { A, B } to Kind = enum { A, B, C }; keep the type, and append a new column with a "
+           "table `T`, column `k`: type changed from Kind = enum { A, B } to Kind = enum { A, B, C }; keep the type, and append a new "
+           "column with a "
            "default for the new one\n");
 }
 
 static void keys_cannot_be_added_or_moved(void **state)
 { /* 34, 36, 37, 134 */
     (void)state;
-    expect("T(a u32)", "T(a u32!)", "table `T`, column `a`: it became unique; existing rows may repeat values, declare a new table and copy the rows\n");
+    expect("T(a u32)", "T(a u32!)",
+           "table `T`, column `a`: it became unique; existing rows may repeat values, declare a new table and copy the rows\n");
     expect("T(a u32)", "T(a u32*)",
            "table `T`, column `a`: became the primary key; a table that exists cannot get one, declare a new table and copy the rows\n");
     expect("T(a u32*, b u32!)", "T(a u32!, b u32*)",

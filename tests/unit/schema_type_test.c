@@ -7,17 +7,28 @@
 
 #include "host/schema/type.h"
 
-typedef struct Text { const char *ptr; size_t len; } Text;
+typedef struct Text {
+    const char *ptr;
+    size_t len;
+} Text;
 
 static Field field(const char *name, const Type *t) { return (Field){.name = str_of(name), .type = t}; }
 
 static void a_struct_is_laid_out_as_the_compiler_does(void **state)
 {
     (void)state;
-    struct Row { uint8_t a; uint64_t b; bool c; __int128 d; Text e; uint16_t f; uint8_t id[32]; };
+    struct Row {
+        uint8_t a;
+        uint64_t b;
+        bool c;
+        __int128 d;
+        Text e;
+        uint16_t f;
+        uint8_t id[32];
+    };
     Arena a = {0};
-    Field f[] = {field("a", type_scalar(TYPE_U8)),   field("b", type_scalar(TYPE_U64)),    field("c", type_scalar(TYPE_BOOL)),
-                 field("d", type_scalar(TYPE_I128)), field("e", type_scalar(TYPE_STRING)), field("f", type_scalar(TYPE_U16)),
+    Field f[] = {field("a", type_scalar(TYPE_U8)),       field("b", type_scalar(TYPE_U64)),    field("c", type_scalar(TYPE_BOOL)),
+                 field("d", type_scalar(TYPE_I128)),     field("e", type_scalar(TYPE_STRING)), field("f", type_scalar(TYPE_U16)),
                  field("id", type_scalar(TYPE_IDENTITY))};
     const Type *t = type_product(&a, 7, f);
     assert_int_equal(t->size, sizeof(struct Row));
@@ -35,9 +46,21 @@ static void options_sums_and_results_are_laid_out_as_the_compiler_does(void **st
 {
     (void)state;
     Arena a = {0};
-    struct OptText { bool some; Text v; };
-    struct OptId { bool some; uint8_t v[32]; };
-    struct Sum { uint8_t tag; union { uint16_t x; __int128 y; } u; };
+    struct OptText {
+        bool some;
+        Text v;
+    };
+    struct OptId {
+        bool some;
+        uint8_t v[32];
+    };
+    struct Sum {
+        uint8_t tag;
+        union {
+            uint16_t x;
+            __int128 y;
+        } u;
+    };
     const Type *text = type_option(&a, type_scalar(TYPE_STRING)), *id = type_option(&a, type_scalar(TYPE_IDENTITY));
     Field v[] = {field("X", type_scalar(TYPE_U16)), field("Y", type_scalar(TYPE_U128)), field("Z", &type_unit)};
     const Type *sum = type_sum(&a, 3, v);
@@ -56,10 +79,16 @@ static void special_shapes_are_recognised(void **state)
 {
     (void)state;
     Arena a = {0};
-    struct { const char *name; TypeKind scalar, kind; } products[] = {
-        {"__identity__", TYPE_U256, TYPE_IDENTITY}, {"__connection_id__", TYPE_U128, TYPE_CONNECTION_ID},
-        {"__timestamp_micros_since_unix_epoch__", TYPE_I64, TYPE_TIMESTAMP}, {"__time_duration_micros__", TYPE_I64, TYPE_DURATION},
-        {"__uuid__", TYPE_U128, TYPE_UUID}, {"__identity__", TYPE_U128, TYPE_PRODUCT}, {"identity", TYPE_U256, TYPE_PRODUCT}};
+    struct {
+        const char *name;
+        TypeKind scalar, kind;
+    } products[] = {{"__identity__", TYPE_U256, TYPE_IDENTITY},
+                    {"__connection_id__", TYPE_U128, TYPE_CONNECTION_ID},
+                    {"__timestamp_micros_since_unix_epoch__", TYPE_I64, TYPE_TIMESTAMP},
+                    {"__time_duration_micros__", TYPE_I64, TYPE_DURATION},
+                    {"__uuid__", TYPE_U128, TYPE_UUID},
+                    {"__identity__", TYPE_U128, TYPE_PRODUCT},
+                    {"identity", TYPE_U256, TYPE_PRODUCT}};
     for (size_t i = 0; i < COUNT_OF(products); i++) {
         Field f = field(products[i].name, type_scalar(products[i].scalar));
         assert_int_equal(type_product(&a, 1, &f)->kind, products[i].kind);
@@ -86,7 +115,8 @@ static void neighbouring_plain_fields_become_one_run(void **state)
     const Type *flat = type_product(&a, 3, f);
     assert_true(flat->flat);
     assert_int_equal(flat->nops, 1);
-    Field g[] = {field("in", flat), field("d", type_scalar(TYPE_U8)), field("e", type_scalar(TYPE_STRING)), field("f", type_scalar(TYPE_U8))};
+    Field g[] = {field("in", flat), field("d", type_scalar(TYPE_U8)), field("e", type_scalar(TYPE_STRING)),
+                 field("f", type_scalar(TYPE_U8))};
     const Type *outer = type_product(&a, 4, g);
     assert_false(outer->flat);
     assert_int_equal(outer->nops, 3);
@@ -129,7 +159,11 @@ static void a_type_is_written_structurally(void **state)
     char hex[200];
     type_to_bsatn(&b, type_option(&a, type_scalar(TYPE_BYTES)), true);
     hex_encode(hex, b.ptr, b.len);
-    assert_string_equal(hex, "0102000000" "0004000000736f6d65" "0307" "00040000006e6f6e65" "0200000000");
+    assert_string_equal(hex, "0102000000"
+                             "0004000000736f6d65"
+                             "0307"
+                             "00040000006e6f6e65"
+                             "0200000000");
     arena_done(&a);
     buf_done(&b);
 }

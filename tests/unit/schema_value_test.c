@@ -16,8 +16,8 @@ static Field field(const char *name, const Type *t) { return (Field){.name = str
 
 static const Type *type_of_json(Arena *a, const json_t *j)
 {
-    static const char *const scalars[] = {[TYPE_BOOL] = "Bool", "I8",   "U8",   "I16",  "U16",  "I32", "U32", "I64",
-                                          "U64",                "I128", "U128", "I256", "U256", "F32", "F64", "String"};
+    static const char *const scalars[] = {
+        [TYPE_BOOL] = "Bool", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "I128", "U128", "I256", "U256", "F32", "F64", "String"};
     const char *kind = json_object_iter_key(json_object_iter((json_t *)j));
     const json_t *body = json_object_get(j, kind);
     for (size_t i = 0; i < COUNT_OF(scalars); i++)
@@ -45,7 +45,8 @@ static void every_published_vector_survives_decoding_and_encoding(void **state)
         fail_msg("tests/vectors/bsatn.json: %s (run from the repository's root)", why.text);
     size_t i, tried = 0;
     json_t *v;
-    json_array_foreach(all, i, v) {
+    json_array_foreach(all, i, v)
+    {
         if (json_object_get(v, "typespace"))
             continue; /* recursive types: we refuse those */
         const char *name = json_string_value(json_object_get(v, "name")), *hex = json_string_value(json_object_get(v, "hex"));
@@ -81,9 +82,10 @@ static uint32_t below(uint32_t n) { return (uint32_t)(rnd() % n); }
 
 static const Type *random_type(Arena *a, int depth)
 {
-    static const TypeKind leaves[] = {TYPE_BOOL, TYPE_I8, TYPE_U8, TYPE_I16, TYPE_U16, TYPE_I32, TYPE_U32, TYPE_I64, TYPE_U64, TYPE_I128,
-                                      TYPE_U128, TYPE_I256, TYPE_U256, TYPE_F32, TYPE_F64, TYPE_STRING, TYPE_BYTES, TYPE_IDENTITY,
-                                      TYPE_CONNECTION_ID, TYPE_TIMESTAMP, TYPE_DURATION, TYPE_UUID, TYPE_SCHEDULE_AT};
+    static const TypeKind leaves[] = {TYPE_BOOL,          TYPE_I8,        TYPE_U8,       TYPE_I16,    TYPE_U16,        TYPE_I32,
+                                      TYPE_U32,           TYPE_I64,       TYPE_U64,      TYPE_I128,   TYPE_U128,       TYPE_I256,
+                                      TYPE_U256,          TYPE_F32,       TYPE_F64,      TYPE_STRING, TYPE_BYTES,      TYPE_IDENTITY,
+                                      TYPE_CONNECTION_ID, TYPE_TIMESTAMP, TYPE_DURATION, TYPE_UUID,   TYPE_SCHEDULE_AT};
     static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
     Field f[6];
     uint32_t n = below(7);
@@ -94,7 +96,10 @@ static const Type *random_type(Arena *a, int depth)
         f[0] = field("ok", random_type(a, depth - 1));
         f[1] = field("err", random_type(a, depth - 1));
         return type_sum(a, 2, f);
-    case 4: case 5: case 6: case 7: {
+    case 4:
+    case 5:
+    case 6:
+    case 7: {
         bool sum = n && below(3) == 0, plain = below(3) == 0;
         for (uint32_t i = 0; i < n; i++)
             f[i] = field(names[i], sum && (plain || below(3) == 0) ? &type_unit : random_type(a, depth - 1));
@@ -104,7 +109,10 @@ static const Type *random_type(Arena *a, int depth)
     }
 }
 
-typedef struct Slice { const void *ptr; size_t len; } Slice;
+typedef struct Slice {
+    const void *ptr;
+    size_t len;
+} Slice;
 
 /* Fills zeroed memory; padding is left as garbage on request, as a module's stack would have it. */
 static void random_value(Arena *a, const Type *t, uint8_t *v, bool garbage)
@@ -139,7 +147,8 @@ static void random_value(Arena *a, const Type *t, uint8_t *v, bool garbage)
             random_value(a, t->fields[i].type, v + t->fields[i].offset, garbage);
         break;
     case TYPE_ENUM: *v = below(t->nfields); break;
-    case TYPE_SUM: case TYPE_RESULT:
+    case TYPE_SUM:
+    case TYPE_RESULT:
         *v = below(t->nfields);
         random_value(a, t->fields[*v].type, v + t->payload_offset, garbage);
         break;
@@ -298,7 +307,11 @@ static void check_names_the_path(void **state)
     Error err;
     Field f[] = {field("id", type_scalar(TYPE_U32)), field("name", type_scalar(TYPE_STRING)), field("on", type_scalar(TYPE_BOOL))};
     const Type *p = type_product(&a, 3, f), *t = type_array(&a, p);
-    struct Row { uint32_t id; Slice name; uint8_t on; } rows[3] = {{1, {"a", 1}, 0}, {2, {NULL, 0}, 1}, {3, {"\xc3(", 2}, 1}};
+    struct Row {
+        uint32_t id;
+        Slice name;
+        uint8_t on;
+    } rows[3] = {{1, {"a", 1}, 0}, {2, {NULL, 0}, 1}, {3, {"\xc3(", 2}, 1}};
     Slice list = {rows, 3};
     assert_int_equal(value_check(t, &list, &err), S_INVALID);
     assert_string_equal(err.text, "[2].name: invalid UTF-8");
@@ -351,11 +364,18 @@ static void figures_for_a_two_column_row(void **state)
     if (!getenv("BENCH"))
         skip();
     Arena a = {0}, rows = {0};
-    Field f[] = {field("id", type_scalar(TYPE_U64)), field("n", type_scalar(TYPE_I64))}, g[] = {f[0], field("name", type_scalar(TYPE_STRING))};
-    struct { uint64_t id; Slice name; } text = {7, {"somebody", 8}};
+    Field f[] = {field("id", type_scalar(TYPE_U64)), field("n", type_scalar(TYPE_I64))},
+          g[] = {f[0], field("name", type_scalar(TYPE_STRING))};
+    struct {
+        uint64_t id;
+        Slice name;
+    } text = {7, {"somebody", 8}};
     uint64_t flat[2] = {7, 9};
-    struct { const char *label; const Type *t; const void *v; } cases[] = {{"u64+i64", type_product(&a, 2, f), flat},
-                                                                            {"u64+string", type_product(&a, 2, g), &text}};
+    struct {
+        const char *label;
+        const Type *t;
+        const void *v;
+    } cases[] = {{"u64+i64", type_product(&a, 2, f), flat}, {"u64+string", type_product(&a, 2, g), &text}};
     for (size_t c = 0; c < 2; c++) {
         const Type *t = cases[c].t;
         Buf out = {0};

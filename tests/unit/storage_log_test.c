@@ -11,10 +11,14 @@ static void acknowledged_records_are_in_the_log_and_the_tables_follow(void **sta
     put_account(&w, false, 2, 9, "x");
     assert_true(wait_durable(&w, 3, 5000));
     assert_string_equal(psql("SELECT spacetime.settle('basic')"), "3");
-    assert_string_equal(psql("SELECT string_agg(id || ':' || balance || ':' || email, ',' ORDER BY id) FROM basic.account"), "1:7:c@d,2:9:x");
-    assert_string_equal(psql("SELECT durable || ' ' || materialised || ' ' || lag FROM spacetime.status WHERE database = 'basic'"), "3 3 0");
+    assert_string_equal(psql("SELECT string_agg(id || ':' || balance || ':' || email, ',' ORDER BY id) FROM basic.account"),
+                        "1:7:c@d,2:9:x");
+    assert_string_equal(psql("SELECT durable || ' ' || materialised || ' ' || lag FROM spacetime.status WHERE database = 'basic'"),
+                        "3 3 0");
     OK(storage_settle(w.s, w.id, 5000, &err_));
-    assert_string_equal(psql("SELECT count(*) FROM (SELECT 1 FROM basic.st_log_0 UNION ALL SELECT 1 FROM basic.st_log_1 UNION ALL SELECT 1 FROM basic.st_log_2) l"), "0");
+    assert_string_equal(psql("SELECT count(*) FROM (SELECT 1 FROM basic.st_log_0 UNION ALL SELECT 1 FROM basic.st_log_1 UNION ALL SELECT 1 "
+                             "FROM basic.st_log_2) l"),
+                        "0");
     StorageStatus st;
     OK(storage_status(w.s, w.id, &st));
     assert_int_equal(st.materialised, 3);

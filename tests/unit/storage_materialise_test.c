@@ -125,7 +125,9 @@ static void log_segments_rotate(void **state)
     assert_true(moved);
     assert_true(wait_durable(&w, w.offset, 5000));
     sleep_ms(3500);
-    assert_string_equal(psql("SELECT count(*) > 0 FROM (SELECT 1 FROM (SELECT count(*) n FROM rotate.st_log_0 UNION ALL SELECT count(*) FROM rotate.st_log_1 UNION ALL SELECT count(*) FROM rotate.st_log_2) x WHERE n = 0) y"), "t");
+    assert_string_equal(psql("SELECT count(*) > 0 FROM (SELECT 1 FROM (SELECT count(*) n FROM rotate.st_log_0 UNION ALL SELECT count(*) "
+                             "FROM rotate.st_log_1 UNION ALL SELECT count(*) FROM rotate.st_log_2) x WHERE n = 0) y"),
+                        "t");
     storage_detach(w.s, w.id);
     TestSink k;
     LoadSink sink = sink_of(&k);

@@ -6,15 +6,19 @@ static uint64_t rnd(void) { return hash_u64(seed_ += 0x9e3779b97f4a7c15u); }
 
 static const Type *random_type(Arena *a, int depth)
 {
-    static const TypeKind scalars[] = {TYPE_BOOL, TYPE_I8, TYPE_U8, TYPE_I16, TYPE_U16, TYPE_I32, TYPE_U32, TYPE_I64, TYPE_U64, TYPE_I128, TYPE_U128, TYPE_I256, TYPE_U256,
-                                       TYPE_F32, TYPE_F64, TYPE_STRING, TYPE_BYTES, TYPE_IDENTITY, TYPE_CONNECTION_ID, TYPE_TIMESTAMP, TYPE_DURATION, TYPE_UUID, TYPE_SCHEDULE_AT};
+    static const TypeKind scalars[] = {TYPE_BOOL,          TYPE_I8,        TYPE_U8,       TYPE_I16,    TYPE_U16,        TYPE_I32,
+                                       TYPE_U32,           TYPE_I64,       TYPE_U64,      TYPE_I128,   TYPE_U128,       TYPE_I256,
+                                       TYPE_U256,          TYPE_F32,       TYPE_F64,      TYPE_STRING, TYPE_BYTES,      TYPE_IDENTITY,
+                                       TYPE_CONNECTION_ID, TYPE_TIMESTAMP, TYPE_DURATION, TYPE_UUID,   TYPE_SCHEDULE_AT};
     unsigned pick = (unsigned)(rnd() % (depth > 3 ? 6 : 11));
     char *names[] = {"alpha", "b", "with_quote", "naive", "z9", "same_len1", "same_len2"};
     switch (pick) {
     default: return type_scalar(scalars[rnd() % COUNT_OF(scalars)]);
     case 6: return type_array(a, random_type(a, depth + 1));
     case 7: return type_option(a, random_type(a, depth + 1));
-    case 8: case 9: case 10: {
+    case 8:
+    case 9:
+    case 10: {
         uint32_t n = (uint32_t)(rnd() % 5) + (pick != 8);
         Field *f = ARENA_ARRAY(a, Field, n + 1);
         bool plain = pick == 9;
@@ -27,8 +31,28 @@ static const Type *random_type(Arena *a, int depth)
 
 static uint64_t edge(void)
 {
-    static const uint64_t edges[] = {0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_C(1) << 32, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX,
-                                     9999, 10000, 100000000, UINT64_C(10000000000000000)};
+    static const uint64_t edges[] = {0,
+                                     1,
+                                     2,
+                                     127,
+                                     128,
+                                     255,
+                                     256,
+                                     32767,
+                                     32768,
+                                     65535,
+                                     65536,
+                                     0x7fffffff,
+                                     0x80000000,
+                                     0xffffffff,
+                                     UINT64_C(1) << 32,
+                                     INT64_MAX,
+                                     UINT64_C(1) << 63,
+                                     UINT64_MAX,
+                                     9999,
+                                     10000,
+                                     100000000,
+                                     UINT64_C(10000000000000000)};
     return rnd() % 3 ? edges[rnd() % COUNT_OF(edges)] : rnd();
 }
 
@@ -37,13 +61,23 @@ static void random_value(Buf *b, const Type *t)
     switch (t->kind) {
     case TYPE_BOOL: buf_put_u8(b, rnd() & 1); return;
     case TYPE_F32: {
-        static const uint32_t f[] = {0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fc00001, 0xffc00000, 1, 0x807fffff, 0x7f7fffff, 0x3dcccccd};
+        static const uint32_t f[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fc00001,
+                                     0xffc00000, 1,          0x807fffff, 0x7f7fffff, 0x3dcccccd};
         buf_put_u32(b, rnd() % 2 ? f[rnd() % COUNT_OF(f)] : (uint32_t)rnd());
         return;
     }
     case TYPE_F64: {
-        static const uint64_t f[] = {0, UINT64_C(1) << 63, UINT64_C(0x7ff0000000000000), UINT64_C(0xfff0000000000000), UINT64_C(0x7ff8000000000000), UINT64_C(0x7ff8000000000123),
-                                     UINT64_C(0xfff8000000000000), 1, UINT64_C(0x7fefffffffffffff), UINT64_C(0x3fb999999999999a), UINT64_C(0x0010000000000000)};
+        static const uint64_t f[] = {0,
+                                     UINT64_C(1) << 63,
+                                     UINT64_C(0x7ff0000000000000),
+                                     UINT64_C(0xfff0000000000000),
+                                     UINT64_C(0x7ff8000000000000),
+                                     UINT64_C(0x7ff8000000000123),
+                                     UINT64_C(0xfff8000000000000),
+                                     1,
+                                     UINT64_C(0x7fefffffffffffff),
+                                     UINT64_C(0x3fb999999999999a),
+                                     UINT64_C(0x0010000000000000)};
         buf_put_u64(b, rnd() % 2 ? f[rnd() % COUNT_OF(f)] : rnd());
         return;
     }
@@ -74,7 +108,8 @@ static void random_value(Buf *b, const Type *t)
         for (uint32_t i = 0; i < t->nfields; i++)
             random_value(b, t->fields[i].type);
         return;
-    case TYPE_SUM: case TYPE_RESULT: {
+    case TYPE_SUM:
+    case TYPE_RESULT: {
         uint8_t tag = (uint8_t)(rnd() % t->nfields);
         buf_put_u8(b, tag);
         random_value(b, t->fields[tag].type);
@@ -114,10 +149,13 @@ static const Type *named(ModuleBuilder *b, const Type *t, int *n)
     switch (t->kind) {
     case TYPE_ARRAY: return type_array(a, named(b, t->elem, n));
     case TYPE_OPTION: return type_option(a, named(b, t->elem, n));
-    case TYPE_PRODUCT: case TYPE_SUM: case TYPE_ENUM: {
+    case TYPE_PRODUCT:
+    case TYPE_SUM:
+    case TYPE_ENUM: {
         Field *f = ARENA_ARRAY(a, Field, t->nfields + 1);
         for (uint32_t i = 0; i < t->nfields; i++)
-            f[i] = (Field){.name = t->fields[i].name, .type = t->fields[i].type == &type_unit ? &type_unit : named(b, t->fields[i].type, n)};
+            f[i] =
+                (Field){.name = t->fields[i].name, .type = t->fields[i].type == &type_unit ? &type_unit : named(b, t->fields[i].type, n)};
         snprintf(name, sizeof name, "T%d", (*n)++);
         const Type *made = t->kind == TYPE_PRODUCT ? type_product(a, t->nfields, f) : type_sum(a, t->nfields, f);
         return made->kind == t->kind ? module_builder_named(b, arena_str(a, str_of(name)), made) : made;
@@ -142,9 +180,13 @@ static void every_value_survives_the_round_trip(void **state)
         int n = 0;
         for (int i = 1; i < COLUMNS; i++) {
             snprintf(names[i], sizeof names[i], "c%d", i);
-            const Type *t = i < 24 ? type_scalar((TypeKind[]){TYPE_BOOL, TYPE_I8, TYPE_U8, TYPE_I16, TYPE_U16, TYPE_I32, TYPE_U32, TYPE_I64, TYPE_U64, TYPE_I128, TYPE_U128, TYPE_I256, TYPE_U256,
-                                                   TYPE_F32, TYPE_F64, TYPE_STRING, TYPE_BYTES, TYPE_IDENTITY, TYPE_CONNECTION_ID, TYPE_TIMESTAMP, TYPE_DURATION, TYPE_UUID, TYPE_SCHEDULE_AT}[i - 1])
-                                   : named(b, random_type(&a, pass == 0 ? 3 : 0), &n);
+            const Type *t = i < 24
+                                ? type_scalar((TypeKind[]){TYPE_BOOL,     TYPE_I8,    TYPE_U8,         TYPE_I16,           TYPE_U16,
+                                                           TYPE_I32,      TYPE_U32,   TYPE_I64,        TYPE_U64,           TYPE_I128,
+                                                           TYPE_U128,     TYPE_I256,  TYPE_U256,       TYPE_F32,           TYPE_F64,
+                                                           TYPE_STRING,   TYPE_BYTES, TYPE_IDENTITY,   TYPE_CONNECTION_ID, TYPE_TIMESTAMP,
+                                                           TYPE_DURATION, TYPE_UUID,  TYPE_SCHEDULE_AT}[i - 1])
+                                : named(b, random_type(&a, pass == 0 ? 3 : 0), &n);
             if (pass == 0 && i < 24)
                 t = type_array(&a, t);
             if (pass == 2 && i < 24)
@@ -184,10 +226,16 @@ static void every_value_survives_the_round_trip(void **state)
                 for (int t = 0; t < 2; t++) {
                     rec_table(&r, module_id(&w.module, t ? "keyless" : "everything"));
                     if (step) {
-                        if (t) buf_put_u64(&r.b, i + 1); else buf_put_bytes(&r.b, buf_bytes(&key));
+                        if (t)
+                            buf_put_u64(&r.b, i + 1);
+                        else
+                            buf_put_bytes(&r.b, buf_bytes(&key));
                         r.nd = 1;
                     }
-                    if (t) buf_put_u64(&r.b, i + 1); else buf_put_bytes(&r.b, buf_bytes(&key));
+                    if (t)
+                        buf_put_u64(&r.b, i + 1);
+                    else
+                        buf_put_bytes(&r.b, buf_bytes(&key));
                     buf_put_bytes(&r.b, buf_bytes(&rest));
                     r.ni = 1;
                     rec_table_end(&r);
@@ -212,9 +260,13 @@ static void every_value_survives_the_round_trip(void **state)
             Reader in = reader_of(buf_bytes(&k.rows[t]));
             for (int i = 0; i < ROWS; i++) {
                 uint32_t index;
-                if (t) index = (uint32_t)read_u64(&in) - 1;
-                else if (pass == 1) { Str s = read_str(&in); index = (uint32_t)strtoul(s.ptr + 5, NULL, 10); }
-                else index = (uint32_t)(UINT64_MAX - read_u64(&in));
+                if (t)
+                    index = (uint32_t)read_u64(&in) - 1;
+                else if (pass == 1) {
+                    Str s = read_str(&in);
+                    index = (uint32_t)strtoul(s.ptr + 5, NULL, 10);
+                } else
+                    index = (uint32_t)(UINT64_MAX - read_u64(&in));
                 assert_true(index < ROWS);
                 Reader want = reader_of(buf_bytes(&expected[index]));
                 for (int c = t ? 0 : 1; c < def->ncols; c++) {
@@ -259,7 +311,8 @@ static void literals_are_what_the_binary_form_is(void **state)
         if (PQresultStatus(res) != PGRES_TUPLES_OK)
             fail_msg("%s: %s", buf_cstr(&sql), PQerrorMessage(pg));
         OK(pgtype_decode(&back, p, (uint8_t *)PQgetvalue(res, 0, 0), PQgetisnull(res, 0, 0) ? -1 : PQgetlength(res, 0, 0), &err_));
-        bool floats = (t->kind == TYPE_OPTION || t->kind == TYPE_ARRAY || t->kind == TYPE_F32 || t->kind == TYPE_F64); /* text forgets which NaN it was */
+        bool floats = (t->kind == TYPE_OPTION || t->kind == TYPE_ARRAY || t->kind == TYPE_F32 ||
+                       t->kind == TYPE_F64); /* text forgets which NaN it was */
         if (!floats && !bytes_eq(buf_bytes(&v), buf_bytes(&back)))
             fail_msg("differs: %s", buf_cstr(&sql));
         PQclear(res);

@@ -40,7 +40,8 @@ static void a_defaulted_column_and_an_index_are_added_under_the_running_database
     assert_int_equal(storage_publish(w.s, &p, &id, &unknown, &err_), S_CONFLICT);
     assert_non_null(strstr(err_.text, "changing table account"));
     assert_string_equal(err_.sqlstate, "23505");
-    assert_string_equal(psql("SELECT count(*) FROM information_schema.columns WHERE table_schema = 'grow' AND table_name = 'account'"), "3");
+    assert_string_equal(psql("SELECT count(*) FROM information_schema.columns WHERE table_schema = 'grow' AND table_name = 'account'"),
+                        "3");
     put_account(&w, true, 1, 1000, "still version 1");
     assert_true(wait_durable(&w, w.offset, 5000));
     module_done(&next);
@@ -50,7 +51,9 @@ static void a_defaulted_column_and_an_index_are_added_under_the_running_database
     assert_int_equal(id, w.id);
     assert_string_equal(psql("SELECT remark FROM grow.account WHERE id = 1"), "it's new; --\n");
     assert_string_equal(psql("SELECT count(*) FROM pg_indexes WHERE schemaname = 'grow' AND tablename = 'account'"), "2");
-    assert_string_equal(psql("SELECT count(*) || ' ' || max(schema_version) FROM spacetime.versions WHERE database_id = %llu", (unsigned long long)w.id), "2 2");
+    assert_string_equal(
+        psql("SELECT count(*) || ' ' || max(schema_version) FROM spacetime.versions WHERE database_id = %llu", (unsigned long long)w.id),
+        "2 2");
     uint32_t version;
     OK(storage_publish_outcome(w.s, w.identity, &version, &err_));
     assert_int_equal(version, 2);
@@ -152,7 +155,8 @@ static void schemas_that_are_not_ours_are_left_alone(void **state)
     psql("CREATE SCHEMA theirs");
     World w;
     world_up(&w, "theirs", false);
-    assert_string_equal(psql("SELECT schema_name LIKE 'theirs\\_%%' FROM spacetime.databases WHERE id = %llu", (unsigned long long)w.id), "t");
+    assert_string_equal(psql("SELECT schema_name LIKE 'theirs\\_%%' FROM spacetime.databases WHERE id = %llu", (unsigned long long)w.id),
+                        "t");
     Publish p = {.new_image = &w.module.image, .program = str_bytes(STR("x")), .name = STR("theirs"), .identity = {5}, .owner = {9}};
     uint64_t id;
     bool unknown;
@@ -170,7 +174,8 @@ static void the_removal_of_a_primary_key_numbers_the_rows(void **state)
     storage_up(&w);
     for (int v = 1; v <= 2; v++) {
         ModuleBuilder *b = module_builder_new();
-        BuilderColumn c[] = {{.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = v == 1 ? COLUMN_PK : 0}, {.name = STR("v"), .type = type_scalar(TYPE_U8)}};
+        BuilderColumn c[] = {{.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = v == 1 ? COLUMN_PK : 0},
+                             {.name = STR("v"), .type = type_scalar(TYPE_U8)}};
         module_builder_table(b, STR("t"), ACCESS_PUBLIC, false, 2, c);
         TestModule m;
         module_finish(&m, b, (uint32_t)v);

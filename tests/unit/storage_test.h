@@ -21,11 +21,11 @@ static Embedded *cluster;
 static char cluster_dir[64];
 static Error err_;
 
-#define OK(call)                                                                              \
-    do {                                                                                      \
-        Status ok_ = (call);                                                                  \
-        if (ok_ != S_OK)                                                                      \
-            fail_msg("%s: %s: %s", #call, status_name(ok_), err_.text);                       \
+#define OK(call)                                                                                                                           \
+    do {                                                                                                                                   \
+        Status ok_ = (call);                                                                                                               \
+        if (ok_ != S_OK)                                                                                                                   \
+            fail_msg("%s: %s: %s", #call, status_name(ok_), err_.text);                                                                    \
     } while (0)
 
 static inline void sleep_ms(unsigned ms) { nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL); }
@@ -66,7 +66,10 @@ static inline const char *psql(const char *fmt, ...)
     PGconn *pg = psql_open();
     PGresult *r = PQexec(pg, sql);
     ExecStatusType s = PQresultStatus(r);
-    snprintf(out, sizeof out, "%s", s == PGRES_TUPLES_OK ? (PQntuples(r) ? PQgetvalue(r, 0, 0) : "") : s == PGRES_COMMAND_OK ? "" : PQerrorMessage(pg));
+    snprintf(out, sizeof out, "%s",
+             s == PGRES_TUPLES_OK    ? (PQntuples(r) ? PQgetvalue(r, 0, 0) : "")
+             : s == PGRES_COMMAND_OK ? ""
+                                     : PQerrorMessage(pg));
     PQclear(r);
     PQfinish(pg);
     return out;
@@ -74,7 +77,11 @@ static inline const char *psql(const char *fmt, ...)
 
 /* ---- a module: account(id u32 pk, balance i64 [, email string unique]), note(text string) keyless ---- */
 
-typedef struct TestModule { Buf bsatn; SchemaImage image; uint32_t ids[8]; } TestModule;
+typedef struct TestModule {
+    Buf bsatn;
+    SchemaImage image;
+    uint32_t ids[8];
+} TestModule;
 
 static inline void module_finish(TestModule *m, ModuleBuilder *b, uint32_t version)
 {
@@ -93,7 +100,11 @@ static inline void module_new(TestModule *m, uint32_t version, bool extra_column
         {.name = STR("id"), .type = type_scalar(TYPE_U32), .flags = COLUMN_PK | COLUMN_AUTO_INC},
         {.name = STR("balance"), .type = type_scalar(TYPE_I64)},
         {.name = STR("email"), .type = type_scalar(TYPE_STRING), .flags = unique_email ? COLUMN_UNIQUE : 0},
-        {.name = STR("remark"), .type = type_scalar(TYPE_STRING), .has_default = true, .default_bsatn = buf_bytes(&dflt), .flags = COLUMN_INDEX},
+        {.name = STR("remark"),
+         .type = type_scalar(TYPE_STRING),
+         .has_default = true,
+         .default_bsatn = buf_bytes(&dflt),
+         .flags = COLUMN_INDEX},
     };
     BuilderColumn note[] = {{.name = STR("text"), .type = type_scalar(TYPE_STRING)}};
     module_builder_table(b, STR("account"), ACCESS_PUBLIC, false, extra_column ? 4 : 3, account);
@@ -122,7 +133,7 @@ typedef struct TestSource {
     Buf bytes; /* u32 length + record */
     size_t at;
     bool asleep;
-    Buf out;   /* what `next` lends */
+    Buf out; /* what `next` lends */
 } TestSource;
 static inline bool ts_next(void *u, Bytes *ret)
 {
@@ -221,7 +232,12 @@ static inline void on_pressure(void *u, uint64_t id, StoragePressure stop, const
 }
 static inline void storage_up(World *w)
 {
-    StorageConfig c = {.conninfo = embedded_conninfo(cluster), .sql_dir = "sql", .user = w, .on_progress = on_progress, .on_failure = on_failure, .on_pressure = on_pressure};
+    StorageConfig c = {.conninfo = embedded_conninfo(cluster),
+                       .sql_dir = "sql",
+                       .user = w,
+                       .on_progress = on_progress,
+                       .on_failure = on_failure,
+                       .on_pressure = on_pressure};
     OK(storage_open(&w->s, &c, &err_));
 }
 static inline void publish_first(World *w, const char *name)
@@ -260,15 +276,45 @@ static inline void world_down(World *w)
 
 /* ---- records ---- */
 
-typedef struct Rec { Buf b; size_t start, table; uint32_t nd, ni, ntables; uint16_t nclients, nseq; } Rec;
-static inline void rec_begin(Rec *r) { memset(r, 0, sizeof *r); r->start = commit_begin(&r->b); }
-static inline void rec_table(Rec *r, uint32_t id) { r->table = commit_begin_table(&r->b, id); r->nd = r->ni = 0; r->ntables++; }
+typedef struct Rec {
+    Buf b;
+    size_t start, table;
+    uint32_t nd, ni, ntables;
+    uint16_t nclients, nseq;
+} Rec;
+static inline void rec_begin(Rec *r)
+{
+    memset(r, 0, sizeof *r);
+    r->start = commit_begin(&r->b);
+}
+static inline void rec_table(Rec *r, uint32_t id)
+{
+    r->table = commit_begin_table(&r->b, id);
+    r->nd = r->ni = 0;
+    r->ntables++;
+}
 static inline void rec_table_end(Rec *r) { commit_end_table(&r->b, r->table, r->nd, r->ni); }
-static inline void rec_del_u32(Rec *r, uint32_t key) { buf_put_u32(&r->b, key); r->nd++; }
-static inline void rec_account(Rec *r, uint32_t id, int64_t balance, const char *email) { buf_put_u32(&r->b, id); buf_put_i64(&r->b, balance); buf_put_str(&r->b, str_of(email)); r->ni++; }
+static inline void rec_del_u32(Rec *r, uint32_t key)
+{
+    buf_put_u32(&r->b, key);
+    r->nd++;
+}
+static inline void rec_account(Rec *r, uint32_t id, int64_t balance, const char *email)
+{
+    buf_put_u32(&r->b, id);
+    buf_put_i64(&r->b, balance);
+    buf_put_str(&r->b, str_of(email));
+    r->ni++;
+}
 static inline void rec_send(World *w, Rec *r)
 {
-    CommitHeader h = {.offset = ++w->offset, .call_seq = w->offset, .timestamp_us = 1, .schema_version = w->module.image.version, .nclients = r->nclients, .nsequences = r->nseq, .ntables = r->ntables};
+    CommitHeader h = {.offset = ++w->offset,
+                      .call_seq = w->offset,
+                      .timestamp_us = 1,
+                      .schema_version = w->module.image.version,
+                      .nclients = r->nclients,
+                      .nsequences = r->nseq,
+                      .ntables = r->ntables};
     commit_end(&r->b, r->start, &h);
     source_put(&w->source, buf_bytes(&r->b));
     buf_done(&r->b);
@@ -302,7 +348,15 @@ static inline bool wait_durable(World *w, uint64_t offset, unsigned ms)
 
 /* ---- a sink that counts and keeps bytes ---- */
 
-typedef struct TestSink { Buf rows[8]; uint32_t nrows[8], ids[8], n; uint64_t replayed, clients, sequences; Buf program; CommitSequence seq; CommitClient client; uint32_t version; } TestSink;
+typedef struct TestSink {
+    Buf rows[8];
+    uint32_t nrows[8], ids[8], n;
+    uint64_t replayed, clients, sequences;
+    Buf program;
+    CommitSequence seq;
+    CommitClient client;
+    uint32_t version;
+} TestSink;
 static inline Status sk_schema(void *u, const SchemaImage *i, Bytes program, Error *e)
 {
     (void)e;
@@ -314,7 +368,14 @@ static inline Status sk_schema(void *u, const SchemaImage *i, Bytes program, Err
     buf_put_bytes(&k->program, program);
     return S_OK;
 }
-static inline Status sk_expect(void *u, uint32_t t, uint64_t n, Error *e) { (void)u; (void)t; (void)n; (void)e; return S_OK; }
+static inline Status sk_expect(void *u, uint32_t t, uint64_t n, Error *e)
+{
+    (void)u;
+    (void)t;
+    (void)n;
+    (void)e;
+    return S_OK;
+}
 static inline Status sk_rows(void *u, uint32_t id, uint32_t n, Bytes rows, Error *e)
 {
     (void)e;
@@ -326,9 +387,27 @@ static inline Status sk_rows(void *u, uint32_t id, uint32_t n, Bytes rows, Error
         }
     return S_OK;
 }
-static inline Status sk_seq(void *u, const CommitSequence *q, Error *e) { (void)e; ((TestSink *)u)->sequences++; ((TestSink *)u)->seq = *q; return S_OK; }
-static inline Status sk_client(void *u, const CommitClient *c, Error *e) { (void)e; ((TestSink *)u)->clients++; ((TestSink *)u)->client = *c; return S_OK; }
-static inline Status sk_replay(void *u, Bytes r, Error *e) { (void)r; (void)e; ((TestSink *)u)->replayed++; return S_OK; }
+static inline Status sk_seq(void *u, const CommitSequence *q, Error *e)
+{
+    (void)e;
+    ((TestSink *)u)->sequences++;
+    ((TestSink *)u)->seq = *q;
+    return S_OK;
+}
+static inline Status sk_client(void *u, const CommitClient *c, Error *e)
+{
+    (void)e;
+    ((TestSink *)u)->clients++;
+    ((TestSink *)u)->client = *c;
+    return S_OK;
+}
+static inline Status sk_replay(void *u, Bytes r, Error *e)
+{
+    (void)r;
+    (void)e;
+    ((TestSink *)u)->replayed++;
+    return S_OK;
+}
 static inline LoadSink sink_of(TestSink *k)
 {
     memset(k, 0, sizeof *k);

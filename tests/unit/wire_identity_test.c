@@ -19,7 +19,10 @@ static Bytes counting(Buf *b, size_t n)
 
 TEST(blake3_agrees_with_the_official_vectors)
 {
-    static const struct { size_t n; const char *hex; } cases[] = {
+    static const struct {
+        size_t n;
+        const char *hex;
+    } cases[] = {
         {0, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"},
         {1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"},
         {1023, "10108970eeda3eb932baac1428c7a2163b0e924c9a9e25b35bba72b28f70bd11"},
@@ -42,7 +45,9 @@ TEST(blake3_agrees_with_the_official_vectors)
 
 TEST(keccak_agrees_with_known_digests)
 {
-    static const struct { const char *in, *hex; } cases[] = {
+    static const struct {
+        const char *in, *hex;
+    } cases[] = {
         {"", "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"},
         {"abc", "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"},
         {"The quick brown fox jumps over the lazy dog", "4d741b6f1eb29cb2a9b9911c82f56fa8d73b04959d3d9d222895df6c0b28aa15"},

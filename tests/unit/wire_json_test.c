@@ -69,7 +69,8 @@ TEST(every_vector_reads_and_writes_in_both_forms)
     int n = 0;
     while (fgets(line, sizeof line, f)) {
         char *at = line;
-        Str name = next_column(&at), type_hex = next_column(&at), value = next_column(&at), named = next_column(&at), hex = next_column(&at);
+        Str name = next_column(&at), type_hex = next_column(&at), value = next_column(&at), named = next_column(&at),
+            hex = next_column(&at);
         const Type *t = NULL;
         Error err = {0};
         Reader in = reader_of(unhex(type_hex));
@@ -103,7 +104,8 @@ TEST(integers_of_every_width_are_exact_and_bounded)
     check(type_scalar(TYPE_I8), "-128", "80");
     check(type_scalar(TYPE_I8), "128", ".: invalid value: integer `128`, expected i8 at line 1 column 3");
     check(type_scalar(TYPE_U64), "18446744073709551615", "ffffffffffffffff");
-    check(type_scalar(TYPE_U64), "18446744073709551616", ".: invalid value: integer `18446744073709551616`, expected u64 at line 1 column 20");
+    check(type_scalar(TYPE_U64), "18446744073709551616",
+          ".: invalid value: integer `18446744073709551616`, expected u64 at line 1 column 20");
     check(type_scalar(TYPE_I128), "-170141183460469231731687303715884105728", "00000000000000000000000000000080");
     check(type_scalar(TYPE_I128), "170141183460469231731687303715884105728",
           ".: invalid value: integer `170141183460469231731687303715884105728`, expected i128 at line 1 column 39");
@@ -124,14 +126,17 @@ TEST(wide_integers_are_hexadecimal_strings)
     check(i, "\"-0x1\"", "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff");
     check(i, "\"-0x8000000000000000000000000000000000000000000000000000000000000000\"",
           "0000000000000000000000000000000000000000000000000000000000000080");
-    check(i, "\"0x8000000000000000000000000000000000000000000000000000000000000000\"", ".: number out of range for i256 at line 1 column 68");
-    check(u, "\"0x10000000000000000000000000000000000000000000000000000000000000000\"", ".: number out of range for u256 at line 1 column 69");
+    check(i, "\"0x8000000000000000000000000000000000000000000000000000000000000000\"",
+          ".: number out of range for i256 at line 1 column 68");
+    check(u, "\"0x10000000000000000000000000000000000000000000000000000000000000000\"",
+          ".: number out of range for u256 at line 1 column 69");
     check(u, "\"-0x1\"", ".: invalid u256: expected \"0x\" and hexadecimal digits at line 1 column 6");
     check(u, "\"0x\"", ".: invalid u256: expected \"0x\" and hexadecimal digits at line 1 column 4");
     check(u, "\"12\"", ".: invalid u256: expected \"0x\" and hexadecimal digits at line 1 column 4");
     check(u, "1", ".: invalid type: a number, expected a string with a u256 in hexadecimal at line 1 column 0");
     uint8_t v[32] = {[31] = 0x80};
-    assert_string_equal(write_json(i, bytes_of(v, 32), JSON_UNTYPED), "\"-0x8000000000000000000000000000000000000000000000000000000000000000\"");
+    assert_string_equal(write_json(i, bytes_of(v, 32), JSON_UNTYPED),
+                        "\"-0x8000000000000000000000000000000000000000000000000000000000000000\"");
     v[31] = 0;
     assert_string_equal(write_json(u, bytes_of(v, 32), JSON_UNTYPED), "\"0x0\"");
 }
@@ -228,15 +233,21 @@ TEST(products_are_arrays_or_objects_in_any_order)
 TEST(nested_products_out_of_order_are_put_right)
 {
     const Type *p = point_type();
-    Field f[] = {{.name = STR("a"), .type = p}, {.name = STR("s"), .type = type_scalar(TYPE_STRING)}, {.name = STR("l"), .type = type_array(&arena, p)}};
+    Field f[] = {{.name = STR("a"), .type = p},
+                 {.name = STR("s"), .type = type_scalar(TYPE_STRING)},
+                 {.name = STR("l"), .type = type_array(&arena, p)}};
     const Type *t = type_product(&arena, 3, f);
-    check(t, "{\"l\":[{\"y\":3,\"x\":4},[5,6]],\"s\":\"q\",\"a\":{\"y\":1,\"x\":2}}", "02000000010100000071020000000400000003" "0500000006");
+    check(t, "{\"l\":[{\"y\":3,\"x\":4},[5,6]],\"s\":\"q\",\"a\":{\"y\":1,\"x\":2}}",
+          "02000000010100000071020000000400000003"
+          "0500000006");
     check(t, "{\"l\":[[5,6],{\"x\":1}],\"s\":\"q\",\"a\":[0,0]}", ".l[1]: missing field `y` at line 1 column 19");
 }
 
 TEST(sums_take_names_and_tags)
 {
-    Field f[] = {{.name = STR("Circle"), .type = type_scalar(TYPE_U8)}, {.name = STR("Empty"), .type = &type_unit}, {.name = STR("7"), .type = type_scalar(TYPE_U8)}};
+    Field f[] = {{.name = STR("Circle"), .type = type_scalar(TYPE_U8)},
+                 {.name = STR("Empty"), .type = &type_unit},
+                 {.name = STR("7"), .type = type_scalar(TYPE_U8)}};
     const Type *t = type_sum(&arena, 3, f);
     check(t, "{\"Circle\":9}", "0009");
     check(t, "{\"0\":9}", "0009");
@@ -247,7 +258,8 @@ TEST(sums_take_names_and_tags)
     check(t, "{\"Empty\":{}}", "01");
     check(t, "{\"7\":1}", ".: unknown variant `7`, expected `Circle`, `Empty` or `7` at line 1 column 4");
     check(t, "[3,1]", ".: unknown variant `3`, expected `Circle`, `Empty` or `7` at line 1 column 2");
-    check(t, "\"Empty\"", ".: invalid type: a string, expected a sum: an object with one member or an array of tag and payload at line 1 column 0");
+    check(t, "\"Empty\"",
+          ".: invalid type: a string, expected a sum: an object with one member or an array of tag and payload at line 1 column 0");
     check(t, "{\"Circle\":9,\"Empty\":[]}", ".: a sum needs exactly one member at line 1 column 11");
     check(t, "[0,9,9]", ".: a sum needs exactly two elements at line 1 column 4");
     check(t, "{}", ".: a sum needs exactly one member at line 1 column 1");
@@ -314,7 +326,9 @@ TEST(a_buffer_with_a_maximum_bounds_the_result)
 {
     OWN(buf) Buf out = buf_with_max(8);
     Error err = {0};
-    assert_int_equal(json_to_bsatn(&out, STR("\"0123456789012345678901234567890123456789012345678901234567890123456789\""), type_scalar(TYPE_STRING), &err), S_TOO_LARGE);
+    assert_int_equal(json_to_bsatn(&out, STR("\"0123456789012345678901234567890123456789012345678901234567890123456789\""),
+                                   type_scalar(TYPE_STRING), &err),
+                     S_TOO_LARGE);
     assert_string_equal(err.text, ".: the value exceeds 8 bytes");
 }
 
@@ -325,16 +339,20 @@ TEST(types_are_written_as_json)
                  {.name = STR("who"), .type = type_option(&arena, type_scalar(TYPE_IDENTITY))},
                  {.name = STR("b"), .type = type_scalar(TYPE_BYTES)}};
     json_put_product_type(&out, type_product(&arena, 3, f), false);
-    assert_string_equal(buf_cstr(&out),
+    assert_string_equal(
+        buf_cstr(&out),
         "{\"elements\":[{\"name\":{\"some\":\"id\"},\"algebraic_type\":{\"U64\":[]}},{\"name\":{\"some\":\"who\"},\"algebraic_type\":"
-        "{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"some\"},\"algebraic_type\":{\"Product\":{\"elements\":[{\"name\":{\"some\":\"__identity__\"},"
+        "{\"Sum\":{\"variants\":[{\"name\":{\"some\":\"some\"},\"algebraic_type\":{\"Product\":{\"elements\":[{\"name\":{\"some\":\"__"
+        "identity__\"},"
         "\"algebraic_type\":{\"U256\":[]}}]}}},{\"name\":{\"some\":\"none\"},\"algebraic_type\":{\"Product\":{\"elements\":[]}}}]}}},"
         "{\"name\":{\"some\":\"b\"},\"algebraic_type\":{\"Array\":{\"U8\":[]}}}]}");
 }
 
 TEST(type_bytes_are_bounded_and_checked)
 {
-    static const struct { const char *hex, *text; } cases[] = {
+    static const struct {
+        const char *hex, *text;
+    } cases[] = {
         {"", "data too short for a type: Expected 1, given 0"},
         {"14", "unknown tag 0x14 for sum type AlgebraicType"},
         {"0005000000", "a reference to another type is not allowed here"},
@@ -367,7 +385,8 @@ TEST(truncated_values_are_errors)
     v[0] = 2;
     assert_string_equal(write_json(type_scalar(TYPE_BOOL), bytes_of(v, 1), JSON_UNTYPED), "byte 0x2 is not a bool");
     uint8_t many[] = {0xff, 0xff, 0xff, 0x7f};
-    assert_string_equal(write_json(type_array(&arena, &type_unit), bytes_of(many, 4), JSON_UNTYPED), "an array of 2147483647 elements exceeds the limit");
+    assert_string_equal(write_json(type_array(&arena, &type_unit), bytes_of(many, 4), JSON_UNTYPED),
+                        "an array of 2147483647 elements exceeds the limit");
 }
 
 int main(void)

@@ -30,7 +30,8 @@ static ClientMessage read_good(Reader *in)
 
 TEST(subscribe_is_read)
 {
-    Reader in = of_hex("000201000003000000020000002600000053454c454354202a2046524f4d2075736572205748455245206f6e6c696e65203d20747275651300000053454c454354202a2046524f4d2073636f7265");
+    Reader in = of_hex("000201000003000000020000002600000053454c454354202a2046524f4d2075736572205748455245206f6e6c696e65203d207472756513000"
+                       "00053454c454354202a2046524f4d2073636f7265");
     ClientMessage m = read_good(&in);
     assert_int_equal(m.kind, MSG_SUBSCRIBE);
     assert_int_equal(m.request_id, 258);
@@ -73,7 +74,8 @@ TEST(one_off_queries_and_calls_are_read)
 
 TEST(two_messages_of_a_v3_frame_follow_each_other)
 {
-    Reader in = of_hex("000100000000000000010000001200000053454c454354202a2046524f4d2075736572030400000000080000006164645f757365720b00000003000000616e6e1e000000");
+    Reader in = of_hex("000100000000000000010000001200000053454c454354202a2046524f4d2075736572030400000000080000006164645f757365720b0000000"
+                       "3000000616e6e1e000000");
     assert_int_equal(read_good(&in).kind, MSG_SUBSCRIBE);
     assert_int_equal(read_good(&in).kind, MSG_CALL_REDUCER);
     assert_int_equal(reader_left(&in), 0);
@@ -81,7 +83,9 @@ TEST(two_messages_of_a_v3_frame_follow_each_other)
 
 TEST(damaged_messages_are_named)
 {
-    static const struct { const char *hex, *text; } cases[] = {
+    static const struct {
+        const char *hex, *text;
+    } cases[] = {
         {"", "data too short for u8: Expected 1, given 0"},
         {"05", "unknown tag 0x5 for sum type ClientMessage"},
         {"03040000", "data too short for u32: Expected 4, given 3"},
@@ -135,7 +139,8 @@ TEST(small_server_messages_match_the_vectors)
     assert_true(identity_from_hex(identity, STR("c200000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d")));
     assert_true(connection_id_from_hex(connection, STR("00112233445566778899aabbccddeeff")));
     server_initial_connection(&out, identity, connection, STR("tok.en.x"));
-    check_bytes(&out, "001d1c1b1a191817161514131211100f0e0d0c0b0a0908070605040302010000c2ffeeddccbbaa9988776655443322110008000000746f6b2e656e2e78");
+    check_bytes(
+        &out, "001d1c1b1a191817161514131211100f0e0d0c0b0a0908070605040302010000c2ffeeddccbbaa9988776655443322110008000000746f6b2e656e2e78");
     server_subscription_error(&out, &request, 0, STR("no such table"));
     check_bytes(&out, "030001000000000000000d0000006e6f2073756368207461626c65");
     server_subscription_error(&out, NULL, 0, STR("boom"));

@@ -25,8 +25,7 @@ typedef struct Wallet {
     int64_t balance;
 } Wallet;
 enum { T_ACCOUNT, T_NOTE, T_SECRET, T_SHOT, T_WALLET, TABLES };
-static const char *const table_names[TABLES] = {"account", "note", "secret", "shot",
-                                                "wallet"}; /* in order: also their positions */
+static const char *const table_names[TABLES] = {"account", "note", "secret", "shot", "wallet"}; /* in order: also their positions */
 
 static int modules_open;
 static bool connect_fails, disconnect_fails, init_fails;
@@ -36,21 +35,18 @@ static void definition(Buf *out, int version)
 {
     ModuleBuilder *b = module_builder_new();
     Arena *a = module_builder_arena(b);
-    const Type *u64 = type_scalar(TYPE_U64), *i64 = type_scalar(TYPE_I64), *str = type_scalar(TYPE_STRING),
-               *u32 = type_scalar(TYPE_U32);
+    const Type *u64 = type_scalar(TYPE_U64), *i64 = type_scalar(TYPE_I64), *str = type_scalar(TYPE_STRING), *u32 = type_scalar(TYPE_U32);
     uint8_t seven[8] = {7};
     BuilderColumn account[4] = {{STR("id"), u64, COLUMN_PK | COLUMN_AUTO_INC, false, {0}},
                                 {STR("balance"), i64, COLUMN_INDEX, false, {0}},
                                 {STR("owner"), str, 0, false, {0}},
                                 {STR("rank"), u64, 0, true, bytes_of(seven, 8)}};
-    module_builder_table(b, STR("account"), version == 3 ? ACCESS_PRIVATE : ACCESS_PUBLIC, false, version == 2 ? 4 : 3,
-                         account);
+    module_builder_table(b, STR("account"), version == 3 ? ACCESS_PRIVATE : ACCESS_PUBLIC, false, version == 2 ? 4 : 3, account);
     BuilderColumn note[1] = {{STR("text"), str, 0, false, {0}}};
     module_builder_table(b, STR("note"), ACCESS_PUBLIC, false, 1, note);
     module_builder_table(b, STR("secret"), ACCESS_PRIVATE, false, 1, note);
     module_builder_table(b, STR("shot"), ACCESS_PUBLIC, true, 1, note);
-    BuilderColumn wallet[2] = {{STR("id"), u64, COLUMN_PK | COLUMN_AUTO_INC, false, {0}},
-                               {STR("balance"), i64, 0, false, {0}}};
+    BuilderColumn wallet[2] = {{STR("id"), u64, COLUMN_PK | COLUMN_AUTO_INC, false, {0}}, {STR("balance"), i64, 0, false, {0}}};
     module_builder_table(b, STR("wallet"), ACCESS_PUBLIC, false, 2, wallet);
     Field transfer[3] = {{STR("from"), u64, 0}, {STR("to"), u64, 0}, {STR("amount"), i64, 0}};
     Field text[1] = {{STR("text"), str, 0}};
@@ -71,10 +67,7 @@ static void definition(Buf *out, int version)
         FAIL_TEST("%s", err.text);
 }
 
-static st_status say(st_reducer_ctx *ctx, uint32_t item, st_str text)
-{
-    return ctx->api->insert(ctx->db, item, &text, false);
-}
+static st_status say(st_reducer_ctx *ctx, uint32_t item, st_str text) { return ctx->api->insert(ctx->db, item, &text, false); }
 
 /* What a module can do wrong, by number. */
 static st_status misuse(st_reducer_ctx *ctx, uint64_t n)
@@ -90,40 +83,23 @@ static st_status misuse(st_reducer_ctx *ctx, uint64_t n)
         (void)api->insert(ctx->db, T_ACCOUNT, &a, false);
         if (api->insert(ctx->db, T_ACCOUNT, &b, false) != ST_E_UNIQUE || say(ctx, T_NOTE, ST_S("late")) != ST_E_ABORTED)
             return api->fail(ctx->call, "the writes went on");
-        if (api->erase(ctx->db, T_ACCOUNT, 0, NULL, NULL) != 0 ||
-            api->update(ctx->db, T_ACCOUNT, 0, &a, true) != ST_E_ABORTED)
+        if (api->erase(ctx->db, T_ACCOUNT, 0, NULL, NULL) != 0 || api->update(ctx->db, T_ACCOUNT, 0, &a, true) != ST_E_ABORTED)
             return api->fail(ctx->call, "the writes went on");
         return ST_OK;
     case 1: /* asked for: dooms nothing */
         (void)api->insert(ctx->db, T_ACCOUNT, &a, false);
         return api->insert(ctx->db, T_ACCOUNT, &b, true) == ST_E_UNIQUE ? ST_OK : ST_E_INVALID;
-    case 2:
-        return api->insert(ctx->db, 99, &a, true);
-    case 3:
-        return api->find(ctx->db, T_ACCOUNT, 1, &key) ? ST_E_USER : ST_OK;
-    case 4:
-        api->scan(ctx->db, T_ACCOUNT, 1, &wrong, 1, eq, NULL, NULL);
-        return ST_OK;
-    case 5:
-        api->scan(ctx->db, T_NOTE, 1, (const uint16_t[]){0}, 1, (const void *[]){&(st_str){"x", 1}}, NULL, NULL);
-        return ST_OK;
-    case 6:
-        return say(ctx, T_NOTE, (st_str){bad, 1});
-    case 7:
-        (void)api->alloc(ctx->call, (size_t)1 << 40);
-        return ST_OK;
-    case 8:
-        return api->fail(ctx->call, "%*s", 6000, "");
-    case 9:
-        return (st_status)99;
-    case 10:
-        return api->update(ctx->db, T_ACCOUNT, 0, &(Account){.id = 5000}, false);
-    case 11:
-        (void)api->fail(ctx->call, "changed my mind");
-        return ST_OK;
-    case 12:
-        api->log(ctx->call, ST_LOG_WARN, &(const st_log_loc){"bank.c", "misuse", 12}, "bad \xff byte %d", 5);
-        return ST_OK;
+    case 2: return api->insert(ctx->db, 99, &a, true);
+    case 3: return api->find(ctx->db, T_ACCOUNT, 1, &key) ? ST_E_USER : ST_OK;
+    case 4: api->scan(ctx->db, T_ACCOUNT, 1, &wrong, 1, eq, NULL, NULL); return ST_OK;
+    case 5: api->scan(ctx->db, T_NOTE, 1, (const uint16_t[]){0}, 1, (const void *[]){&(st_str){"x", 1}}, NULL, NULL); return ST_OK;
+    case 6: return say(ctx, T_NOTE, (st_str){bad, 1});
+    case 7: (void)api->alloc(ctx->call, (size_t)1 << 40); return ST_OK;
+    case 8: return api->fail(ctx->call, "%*s", 6000, "");
+    case 9: return (st_status)99;
+    case 10: return api->update(ctx->db, T_ACCOUNT, 0, &(Account){.id = 5000}, false);
+    case 11: (void)api->fail(ctx->call, "changed my mind"); return ST_OK;
+    case 12: api->log(ctx->call, ST_LOG_WARN, &(const st_log_loc){"bank.c", "misuse", 12}, "bad \xff byte %d", 5); return ST_OK;
     case 13: { /* the scan's keys die before the rows are read */
         for (int64_t i = 0; i < 5; i++)
             if (api->insert(ctx->db, T_ACCOUNT, &(Account){.balance = 40 + i}, false))
@@ -135,27 +111,19 @@ static st_status misuse(st_reducer_ctx *ctx, uint64_t n)
         for (const Account *r; (r = api->next(ctx->db, &c)) != NULL;)
             sum += r->balance;
         st_str s = api->format(ctx->call, "%*d", 300, (int)sum);
-        return sum == 41 + 42 + 43 && s.len == 300 && !api->next(ctx->db, &c)
-                   ? ST_OK
-                   : api->fail(ctx->call, "sum %d", (int)sum);
+        return sum == 41 + 42 + 43 && s.len == 300 && !api->next(ctx->db, &c) ? ST_OK : api->fail(ctx->call, "sum %d", (int)sum);
     }
-    case 14:
-        return api->fail(ctx->call, "cut \xff here");
-    case 15:
-        return api->insert(ctx->db, T_ACCOUNT, NULL, true);
+    case 14: return api->fail(ctx->call, "cut \xff here");
+    case 15: return api->insert(ctx->db, T_ACCOUNT, NULL, true);
     case 16: { /* random numbers follow from timestamp and call */
         uint64_t x, y;
         api->random(ctx->call, &x, 8);
         api->random(ctx->call, &y, 8);
         return x != y ? ST_OK : ST_E_USER;
     }
-    case 18:
-        return api->insert(ctx->db, T_WALLET, &(Wallet){.balance = 1000000}, false);
-    case 17:
-        (void)api->erase_row(ctx->db, T_NOTE, &(st_str){"gone", 4});
-        return say(ctx, T_NOTE, ST_S("stays"));
-    default:
-        return ST_OK;
+    case 18: return api->insert(ctx->db, T_WALLET, &(Wallet){.balance = 1000000}, false);
+    case 17: (void)api->erase_row(ctx->db, T_NOTE, &(st_str){"gone", 4}); return say(ctx, T_NOTE, ST_S("stays"));
+    default: return ST_OK;
     }
 }
 
@@ -168,8 +136,7 @@ static st_status call_reducer(Module *m, uint32_t id, st_reducer_ctx *ctx, const
             uint64_t from, to;
             int64_t amount;
         } *t = args;
-        const Wallet *from = ctx->api->find(ctx->db, T_WALLET, 0, &t->from),
-                     *to = ctx->api->find(ctx->db, T_WALLET, 0, &t->to);
+        const Wallet *from = ctx->api->find(ctx->db, T_WALLET, 0, &t->from), *to = ctx->api->find(ctx->db, T_WALLET, 0, &t->to);
         if (!from || !to)
             return ctx->api->fail(ctx->call, "no such wallet");
         if (from->balance < t->amount)
@@ -188,8 +155,7 @@ static st_status call_reducer(Module *m, uint32_t id, st_reducer_ctx *ctx, const
     if (str_is(r->name, "refuse"))
         return ctx->api->fail(ctx->call, "%.*s", ST_FMT(*(const st_str *)args));
     if (str_is(r->name, "misuse"))
-        return misuse(ctx,
-                      r->params->fields[0].type->kind == TYPE_U64 ? *(const uint64_t *)args : *(const uint32_t *)args);
+        return misuse(ctx, r->params->fields[0].type->kind == TYPE_U64 ? *(const uint64_t *)args : *(const uint32_t *)args);
     if (str_is(r->name, "start"))
         return init_fails ? ctx->api->fail(ctx->call, "not today") : say(ctx, T_NOTE, ST_S("started"));
     if (str_is(r->name, "hello"))
@@ -463,11 +429,11 @@ static CommitHeader commit_of(uint32_t i)
     assert_int_equal(commit_read_header(&r, &h, &err), S_OK);
     return h;
 }
-#define OUTPUTS(expected)                                                                                              \
-    do {                                                                                                               \
-        if (strcmp(streams(), expected) != 0 && nouts)                                                                 \
-            print_message("last output: %s\n", outs[nouts - 1].stream == 'f' ? shown(nouts - 1) : "a record");         \
-        assert_string_equal(streams(), expected);                                                                      \
+#define OUTPUTS(expected)                                                                                                                  \
+    do {                                                                                                                                   \
+        if (strcmp(streams(), expected) != 0 && nouts)                                                                                     \
+            print_message("last output: %s\n", outs[nouts - 1].stream == 'f' ? shown(nouts - 1) : "a record");                             \
+        assert_string_equal(streams(), expected);                                                                                          \
     } while (0)
 #define PAYLOAD(i, expected) assert_string_equal(shown(i), expected)
 static bool log_says(uint32_t i, uint8_t level, const char *function, const char *message)
@@ -622,10 +588,9 @@ static void a_silent_registration_makes_no_sound(void **state)
     connect_fails = false;
     call_text(1, 0, "say", "heard");
     OUTPUTS("fc");
-    PAYLOAD(
-        0, "\\06M\\00\\00\\00\\eb\\03\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\01\\00\\00\\00\\05\\00\\00\\00\\01\\"
-           "00\\00\\00\\04\\00\\00\\00note"
-           "\\01\\00\\00\\00\\00\\00\\09\\00\\09\\00\\00\\00\\05\\00\\00\\00heard\\01\\00\\00\\00\\00\\00\\00\\00\\00");
+    PAYLOAD(0, "\\06M\\00\\00\\00\\eb\\03\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\01\\00\\00\\00\\05\\00\\00\\00\\01\\"
+               "00\\00\\00\\04\\00\\00\\00note"
+               "\\01\\00\\00\\00\\00\\00\\09\\00\\09\\00\\00\\00\\05\\00\\00\\00heard\\01\\00\\00\\00\\00\\00\\00\\00\\00");
     disconnect_client(1, 1);
     OUTPUTS("fc");
     stop();
@@ -665,17 +630,13 @@ static void outcomes_have_the_words_of_the_protocol(void **state)
     buf_put_u16(&rec, 1);
     call_run();
     OUTPUTS("lf");
-    assert_true(
-        log_says(0, 0, "misuse", "invalid arguments for reducer misuse: data too short for u32: Expected 4, given 2"));
-    assert_non_null(
-        strstr(shown(1),
-               "\\03Q\\00\\00\\00invalid arguments for reducer misuse: data too short for u32: Expected 4, given 2"));
+    assert_true(log_says(0, 0, "misuse", "invalid arguments for reducer misuse: data too short for u32: Expected 4, given 2"));
+    assert_non_null(strstr(shown(1), "\\03Q\\00\\00\\00invalid arguments for reducer misuse: data too short for u32: Expected 4, given 2"));
     reducer_begin(0, 0, "misuse");
     buf_put_u32(&rec, 99);
     buf_put_u8(&rec, 0);
     call_run();
-    assert_non_null(
-        strstr(shown(1), "invalid arguments for reducer misuse: 1 bytes left over after the last argument"));
+    assert_non_null(strstr(shown(1), "invalid arguments for reducer misuse: 1 bytes left over after the last argument"));
 
     /* the same over HTTP */
     call_text(1, CALL_HTTP, "say", "ho");
@@ -920,8 +881,7 @@ static void a_publish_swaps_or_leaves_everything(void **state)
     assert_int_equal(modules_open, 1);
     call_misuse(0, 99); /* its parameters are others now */
     OUTPUTS("f");
-    assert_non_null(
-        strstr(shown(0), "reducer `misuse` changed its parameters by a publish since the client connected"));
+    assert_non_null(strstr(shown(0), "reducer `misuse` changed its parameters by a publish since the client connected"));
     call_text(1, 0, "say", "still here");
     OUTPUTS("fc");
     assert_int_equal(commit_of(1).schema_version, 2);

@@ -64,8 +64,8 @@ static void refused(const char *path, const char *const *texts)
 
 #define HEAD "#include \"spacetimedb.h\"\nST_MODULE(m, \"1.0\");\n"
 
-static const char chat[] =
-    HEAD "ST_ENUM(room_kind, OPEN, INVITE);\n"
+static const char chat[] = HEAD
+    "ST_ENUM(room_kind, OPEN, INVITE);\n"
     "ST_STRUCT(point, (double, x), (double, y));\n"
     "ST_SUM(attachment, (st_unit, nothing), (st_str, link), (point, place));\n"
     "ST_OPTION(point); ST_RESULT(point, st_str);\n"
@@ -110,8 +110,14 @@ static void test_good(void **state)
     assert_true(module_def_table(m->def, STR("joined"))->is_event);
     assert_true(module_def_lifecycle(m->def, LIFECYCLE_INIT) >= 0);
     for (uint32_t i = 0; i < m->def->nreducers; i++) {
-        struct { uint32_t a, b; } sum = {2, 3};
-        struct { uint64_t id; st_schedule_at at; st_str text; } row = {.id = 7};
+        struct {
+            uint32_t a, b;
+        } sum = {2, 3};
+        struct {
+            uint64_t id;
+            st_schedule_at at;
+            st_str text;
+        } row = {.id = 7};
         Str name = m->def->reducers[i].name;
         st_status want = str_is(name, "add") ? ST_E_USER : str_is(name, "remind") ? ST_E_NO_ROW : ST_OK;
         const void *args = str_is(name, "add") ? (void *)&sum : (void *)&row;
@@ -157,12 +163,14 @@ static void test_shared_header(void **state)
     (void)state;
     char path[128];
     snprintf(path, sizeof path, "%s/tables.h", dir);
-    put_file(path, "#include \"spacetimedb.h\"\nST_TABLE(t, PUBLIC, (uint64_t, id, PK), (uint32_t, n));\nST_INDEX(t, both, n, id);\nST_DEFAULT(t, n, 3);\n");
+    put_file(path, "#include \"spacetimedb.h\"\nST_TABLE(t, PUBLIC, (uint64_t, id, PK), (uint32_t, n));\nST_INDEX(t, both, n, "
+                   "id);\nST_DEFAULT(t, n, 3);\n");
     Error err;
     Module *m;
-    Status st = loader_open(str_of(build2("#include \"tables.h\"\nST_MODULE(m, \"1\");\nST_REDUCER(a) { return t_count(ctx->db) ? ST_OK : ST_E_USER; }",
-                                          "#include \"tables.h\"\nST_REDUCER(b) { return t_count(ctx->db) ? ST_OK : ST_E_USER; }", "")),
-                            &m, &err);
+    Status st = loader_open(
+        str_of(build2("#include \"tables.h\"\nST_MODULE(m, \"1\");\nST_REDUCER(a) { return t_count(ctx->db) ? ST_OK : ST_E_USER; }",
+                      "#include \"tables.h\"\nST_REDUCER(b) { return t_count(ctx->db) ? ST_OK : ST_E_USER; }", "")),
+        &m, &err);
     if (st != S_OK)
         fail_msg("%s", err.text);
     assert_int_equal(m->def->ntables, 1);
@@ -192,12 +200,16 @@ static void test_elf(void **state)
     REFUSED("/bin/true", "it is a program");
     REFUSED(build("int x_unused(void) { return 1; }", ""), "no st_module: is ST_MODULE");
     REFUSED(build(HEAD "int system(const char *); int fork(void); int socket(int, int, int); void *malloc(size_t);\n"
-                       "ST_REDUCER(r) { void *p = malloc(3); return system(p) + fork() + socket(1, 2, 3) ? ST_OK : ST_E_USER; }", ""),
-            "it uses system: a module starts no programs", "it uses fork", "it uses socket: a module has no network", "it uses malloc: use st_alloc");
+                       "ST_REDUCER(r) { void *p = malloc(3); return system(p) + fork() + socket(1, 2, 3) ? ST_OK : ST_E_USER; }",
+                  ""),
+            "it uses system: a module starts no programs", "it uses fork", "it uses socket: a module has no network",
+            "it uses malloc: use st_alloc");
     REFUSED(build(HEAD "extern int missing(void); ST_REDUCER(r) { return missing() ? ST_OK : ST_E_USER; }", ""), "it uses missing");
     REFUSED(build(HEAD "static int count; int bump(void) { return ++count; } ST_REDUCER(r) { return bump() ? ST_OK : ST_E_USER; }", "-O0"),
             "the variable count is writable");
-    REFUSED(build(HEAD "int table_of[100] = {1}; int *bump(void) { return table_of; } ST_REDUCER(r) { return *bump() ? ST_OK : ST_E_USER; }", "-s"),
+    REFUSED(build(HEAD
+                  "int table_of[100] = {1}; int *bump(void) { return table_of; } ST_REDUCER(r) { return *bump() ? ST_OK : ST_E_USER; }",
+                  "-s"),
             "bytes of writable variables");
     REFUSED(build(HEAD "static _Thread_local int n; ST_REDUCER(r) { return ++n ? ST_OK : ST_E_USER; }", "-O0"), "thread-local");
     REFUSED(build(HEAD "__attribute__((constructor)) static void c(void) {} __attribute__((destructor)) static void d(void) {}", "-O0"),
@@ -216,7 +228,11 @@ static void test_elf(void **state)
         buf_put(&file, chunk, n);
     fclose(f);
     assert_int_equal(elf_check(buf_bytes(&file), &problems), 0);
-    static const struct { size_t at; uint8_t value; const char *text; } changes[] = {
+    static const struct {
+        size_t at;
+        uint8_t value;
+        const char *text;
+    } changes[] = {
         {4, 1, "it is 32-bit little-endian, the host is 64-bit little-endian"},
         {5, 2, "big-endian"},
         {18, 243, "it is for RISC-V (machine 243), the host is"},
@@ -244,9 +260,10 @@ static void test_elf(void **state)
 }
 
 /* st_module by hand, to say wrong things. */
-#define RAW "#define ST_MODULE(...)\n#include \"spacetimedb.h\"\n#define DESC(magic, size, major, minor, ptr, item) " \
-    "extern const st_module_desc st_module; __attribute__((visibility(\"default\"), used)) const st_module_desc st_module = " \
-    "{ magic, size, major, minor, ptr, item, \"m\", \"1\", \"\", __start_st_items, __stop_st_items };\n" \
+#define RAW                                                                                                                                \
+    "#define ST_MODULE(...)\n#include \"spacetimedb.h\"\n#define DESC(magic, size, major, minor, ptr, item) "                              \
+    "extern const st_module_desc st_module; __attribute__((visibility(\"default\"), used)) const st_module_desc st_module = "              \
+    "{ magic, size, major, minor, ptr, item, \"m\", \"1\", \"\", __start_st_items, __stop_st_items };\n"                                   \
     "ST_REDUCER(nothing) { return ST_OK; }\n"
 
 static void test_handshake(void **state)
@@ -254,43 +271,59 @@ static void test_handshake(void **state)
     (void)state;
     REFUSED(build(RAW "DESC(0x1234, sizeof(st_module_desc), 1, 0, 8, sizeof(st_item))", ""), "st_module does not begin with 0x315453");
     REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.0");
-    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 9, 8, sizeof(st_item))", ""), "ABI 1.9, this host offers up to 1.0: update the host");
-    REFUSED(build(RAW "DESC(ST_MAGIC, 99, 1, 0, 4, 7)", ""), "st_module has 99 bytes, the host expects 56", "pointers have 4 bytes", "records have 7 bytes");
-    REFUSED(build("int st_module_[9]; __attribute__((visibility(\"default\"))) const int st_module = 5;", "-Wl,--unresolved-symbols=ignore-all"), "st_module");
+    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 9, 8, sizeof(st_item))", ""),
+            "ABI 1.9, this host offers up to 1.0: update the host");
+    REFUSED(build(RAW "DESC(ST_MAGIC, 99, 1, 0, 4, 7)", ""), "st_module has 99 bytes, the host expects 56", "pointers have 4 bytes",
+            "records have 7 bytes");
+    REFUSED(build("int st_module_[9]; __attribute__((visibility(\"default\"))) const int st_module = 5;",
+                  "-Wl,--unresolved-symbols=ignore-all"),
+            "st_module");
 }
 
 static void test_records(void **state)
 {
     (void)state;
-    REFUSED(build(HEAD "ST_TABLE(t, PUBLIC, (uint8_t, a), (uint64_t, b)); ST_OPTION(t);\nST_REDUCER(r, (uint8_t, x), (uint32_t, y)) { return ST_OK; }",
-                  "-fpack-struct"),
-            "-fpack-struct");
-    REFUSED(build(HEAD "#pragma pack(push, 1)\nST_TABLE(t, PUBLIC, (uint8_t, a), (uint64_t, b));\n#pragma pack(pop)\n"
-                       "#pragma pack(push, 2)\nST_STRUCT(s, (uint32_t, a), (uint64_t, b));\n#pragma pack(pop)\nST_TABLE(u, PUBLIC, (s, v));", ""),
+    REFUSED(
+        build(
+            HEAD
+            "ST_TABLE(t, PUBLIC, (uint8_t, a), (uint64_t, b)); ST_OPTION(t);\nST_REDUCER(r, (uint8_t, x), (uint32_t, y)) { return ST_OK; }",
+            "-fpack-struct"),
+        "-fpack-struct");
+    REFUSED(build(HEAD
+                  "#pragma pack(push, 1)\nST_TABLE(t, PUBLIC, (uint8_t, a), (uint64_t, b));\n#pragma pack(pop)\n"
+                  "#pragma pack(push, 2)\nST_STRUCT(s, (uint32_t, a), (uint64_t, b));\n#pragma pack(pop)\nST_TABLE(u, PUBLIC, (s, v));",
+                  ""),
             "type t: b lies at offset 1, it should be 8", "type s: b lies at offset 4, it should be 8");
-    REFUSED(build(HEAD "ST_SUM(choice, (st_unit, a), (st_unit, b)); ST_TABLE(t, PUBLIC, (choice, c));", ""), "type choice has the shape of an enum (ST_ENUM)");
-    REFUSED(build(HEAD "static const st_item odd = { 77, 0, \"odd\" }; ST_I_PUT(odd_)", "-Dst_item_odd_=odd"), "record 1 of the module is damaged");
+    REFUSED(build(HEAD "ST_SUM(choice, (st_unit, a), (st_unit, b)); ST_TABLE(t, PUBLIC, (choice, c));", ""),
+            "type choice has the shape of an enum (ST_ENUM)");
+    REFUSED(build(HEAD "static const st_item odd = { 77, 0, \"odd\" }; ST_I_PUT(odd_)", "-Dst_item_odd_=odd"),
+            "record 1 of the module is damaged");
     REFUSED(build(HEAD "static const st_item st_item_x = { ST_ITEM_INDEX, 0, \"ix\", 0, 0, \"ghost\", 0, 1 }; ST_I_PUT(x)", ""),
             "the index ix belongs to a table that the module does not declare");
     REFUSED(build(HEAD "ST_TABLE(t, PUBLIC, (uint64_t, a)); static const uint16_t cols[2] = { 0, 9 };\n"
                        "static const st_item st_item_x = { ST_ITEM_INDEX, 0, \"ix\", 0, 0, \"t\", cols, 2 }; ST_I_PUT(x)\n"
                        "static const st_item st_item_y = { ST_ITEM_SCHEDULE, 0, \"f\", 0, 0, \"t\", 0, 0 }; ST_I_PUT(y)\n"
                        "static const st_item st_item_z = { ST_ITEM_DEFAULT, 0, \"zz\", 0, 0, \"t\", cols, 0 }; ST_I_PUT(z)\n"
-                       "static const st_item st_item_v = { ST_ITEM_DEFAULT, 0, \"a\", 0, 0, \"t\", (void *)0x1000, 0 }; ST_I_PUT(v)", ""),
+                       "static const st_item st_item_v = { ST_ITEM_DEFAULT, 0, \"a\", 0, 0, \"t\", (void *)0x1000, 0 }; ST_I_PUT(v)",
+                  ""),
             "index ix of table t names column 10, the table has 1", "not of type st_schedule_at", "there is no such column",
             "the default for column a of table t lies outside of the module");
     REFUSED(build(HEAD "extern const st_type loop; static const st_field f[] = { { \"x\", &loop, 0, 0 } };\n"
                        "const st_type loop = { \"loop\", ST_K_STRUCT, 8, 8, 1, f };\n"
-                       "static const st_item st_item_t = { ST_ITEM_TABLE, 1, \"t\", &loop }; ST_I_PUT(t)", ""),
+                       "static const st_item st_item_t = { ST_ITEM_TABLE, 1, \"t\", &loop }; ST_I_PUT(t)",
+                  ""),
             "type loop contains itself");
     REFUSED(build(HEAD "static const st_type huge = { \"huge\", ST_K_STRUCT, 8, 8, 0x40000000, (void *)&huge };\n"
                        "static const st_item st_item_t = { ST_ITEM_TABLE, 1, \"t\", &huge }; ST_I_PUT(t)\n"
-                       "static const st_item st_item_u = { ST_ITEM_TABLE, 1, \"u\", (void *)8 }; ST_I_PUT(u)", ""),
+                       "static const st_item st_item_u = { ST_ITEM_TABLE, 1, \"u\", (void *)8 }; ST_I_PUT(u)",
+                  ""),
             "type huge has 1073741824 fields", "u: its type record is damaged");
-    REFUSED(build(HEAD "static const st_item st_item_f = { ST_ITEM_FUNCTION, 0, \"f\", 0, 0, 0, 0, 0, (int (*)(void))64 }; ST_I_PUT(f)", ""),
-            "function f: its code is not in the module");
+    REFUSED(
+        build(HEAD "static const st_item st_item_f = { ST_ITEM_FUNCTION, 0, \"f\", 0, 0, 0, 0, 0, (int (*)(void))64 }; ST_I_PUT(f)", ""),
+        "function f: its code is not in the module");
     REFUSED(build(HEAD "ST_TABLE(t, PUBLIC, (uint64_t, id, PK), (st_schedule_at, at));\n"
-                       "static const st_item st_item_s = { ST_ITEM_SCHEDULE, 0, \"gone\", 0, 0, \"t\", 0, 1 }; ST_I_PUT(s)", ""),
+                       "static const st_item st_item_s = { ST_ITEM_SCHEDULE, 0, \"gone\", 0, 0, \"t\", 0, 1 }; ST_I_PUT(s)",
+                  ""),
             "table t is scheduled to call gone, which is no reducer");
     /* more problems than an error holds: the rest is counted */
     char source[6000];

@@ -211,9 +211,21 @@ static void test_hostile(void **state)
     /* each named breach */
     Pair p;
     Bytes b;
-    static const struct { uint64_t head, header; } breaches[] = {
-        {4096 + 8, 0}, {4, 0}, {(uint64_t)-8, 0}, {8, 1}, {16, 9}, {16, (uint64_t)4 << 32}, {16, (uint64_t)3 << 32},
-        {8, (uint64_t)1 << 32}, {16, 5 | (uint64_t)1 << 32}, {16, 8 | (uint64_t)2 << 32}, {4096, 0xffffffff}, {4096, 0xfffffff9},
+    static const struct {
+        uint64_t head, header;
+    } breaches[] = {
+        {4096 + 8, 0},
+        {4, 0},
+        {(uint64_t)-8, 0},
+        {8, 1},
+        {16, 9},
+        {16, (uint64_t)4 << 32},
+        {16, (uint64_t)3 << 32},
+        {8, (uint64_t)1 << 32},
+        {16, 5 | (uint64_t)1 << 32},
+        {16, 8 | (uint64_t)2 << 32},
+        {4096, 0xffffffff},
+        {4096, 0xfffffff9},
     };
     for (size_t i = 0; i < COUNT_OF(breaches); i++) {
         pair_init(&p, 4096, 1 << 20);
@@ -413,17 +425,15 @@ static void test_speed(void **state)
         ring_release(&p.r);
         assert_int_equal(n, BATCH);
     }
-    printf("%.1f ns for one 96-byte record written and read\n",
-           (double)(clock_monotonic_ns() - start) / ((double)BATCHES * BATCH));
+    printf("%.1f ns for one 96-byte record written and read\n", (double)(clock_monotonic_ns() - start) / ((double)BATCHES * BATCH));
     pair_done(&p);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_backlog),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_area),  cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_small), cmocka_unit_test(test_sizes),   cmocka_unit_test(test_backlog), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_area),  cmocka_unit_test(test_threads), cmocka_unit_test(test_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

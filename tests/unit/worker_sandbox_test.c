@@ -207,11 +207,16 @@ static void test_forbidden(void **state)
     (void)state;
     if (SANITIZED)
         skip(); /* sandbox.h: such a worker is not confined */
-    static const struct { int (*body)(void); const char *name; } tries[] = {
-        {bad_socket, "socket"}, {bad_fork, "fork"}, {bad_libc_fork, "clone"}, {bad_exec, "execve"}, {bad_memfd, "memfd_create"},
-        {bad_shared, "mmap"}, {bad_punch, "madvise"}, {bad_kill, "kill"}, {bad_tgkill, "tgkill"}, {bad_wx, "mmap"},
-        {bad_write_open, "openat"}, {bad_ptrace, "ptrace"}, {bad_prctl, "prctl"}, {bad_rlimit, "prlimit64"}, {bad_unlink, "unlink"},
-        {bad_setuid, "setuid"}, {bad_number, "? (500)"}, {bad_reopen, "pidfd_getfd"},
+    static const struct {
+        int (*body)(void);
+        const char *name;
+    } tries[] = {
+        {bad_socket, "socket"}, {bad_fork, "fork"},          {bad_libc_fork, "clone"},
+        {bad_exec, "execve"},   {bad_memfd, "memfd_create"}, {bad_shared, "mmap"},
+        {bad_punch, "madvise"}, {bad_kill, "kill"},          {bad_tgkill, "tgkill"},
+        {bad_wx, "mmap"},       {bad_write_open, "openat"},  {bad_ptrace, "ptrace"},
+        {bad_prctl, "prctl"},   {bad_rlimit, "prlimit64"},   {bad_unlink, "unlink"},
+        {bad_setuid, "setuid"}, {bad_number, "? (500)"},     {bad_reopen, "pidfd_getfd"},
     };
     for (size_t i = 0; i < COUNT_OF(tries); i++) {
         char want[64];
@@ -231,7 +236,7 @@ __attribute__((noinline, no_sanitize("undefined", "address", "thread"))) static 
     here[0] = up ? up[0] : 1;
     return bottomless ? recurse(here) + here[0] : 0;
 }
-static volatile int *volatile nowhere = (volatile int *)8; /* volatile: the compiler must not know */
+static volatile int *volatile nowhere = (volatile int *)8;                          /* volatile: the compiler must not know */
 #define AS_IT_STANDS __attribute__((no_sanitize("undefined", "address", "thread"))) /* or the sanitizer explains, not we */
 AS_IT_STANDS static int crash_null(void) { return *nowhere; }
 static int crash_stack(void) { return recurse(NULL); }
@@ -260,7 +265,11 @@ static int crash_module(void)
 static void test_last_words(void **state)
 {
     (void)state;
-    static const struct { int (*body)(void); int sig; const char *text; } crashes[] = {
+    static const struct {
+        int (*body)(void);
+        int sig;
+        const char *text;
+    } crashes[] = {
         {crash_null, SIGSEGV, "SIGSEGV: invalid access to address 0x8 (null pointer) at offset 0x"},
         {crash_stack, SIGSEGV, "stack overflow"},
         {crash_abort, SIGABRT, "SIGABRT at"},
@@ -342,8 +351,10 @@ static int setup(void **state)
     if (!mkdtemp(dir) || chmod(dir, 0755) != 0 || ring_area_create(&area, &ring_sizes_default, &err) != S_OK)
         return -1;
     snprintf(command, sizeof command,
-             "printf '#include <math.h>\\ndouble work(double x) { return sin(x) + cbrt(x) * 0; }\\nvoid crash(void) { *(volatile int *)64 = 1; }\\n'"
-             " > %s/m.c && cc -shared -fPIC -O1 %s/m.c -o %s/m.so -lm && chmod 755 %s/m.so", dir, dir, dir, dir);
+             "printf '#include <math.h>\\ndouble work(double x) { return sin(x) + cbrt(x) * 0; }\\nvoid crash(void) { *(volatile int *)64 "
+             "= 1; }\\n'"
+             " > %s/m.c && cc -shared -fPIC -O1 %s/m.c -o %s/m.so -lm && chmod 755 %s/m.so",
+             dir, dir, dir, dir);
     return system(command);
 }
 static int teardown(void **state)

@@ -9,10 +9,7 @@ const SimSchema *known_schema(const World *w, uint32_t version)
     return &w->schema;
 }
 
-uint32_t known_ncols(const World *w, const SimClient *c, uint32_t table)
-{
-    return known_schema(w, c->version)->tables[table].ncols;
-}
+uint32_t known_ncols(const World *w, const SimClient *c, uint32_t table) { return known_schema(w, c->version)->tables[table].ncols; }
 
 static uint32_t table_of_name(World *w, Str name)
 {
@@ -45,9 +42,7 @@ static void read_row_list(World *w, Reader *r, uint32_t t, uint32_t ncols, RowBa
     bool same = n > 0;
     size_t first = 0;
     for (uint32_t i = 0; i < n; i++) {
-        size_t at = hint ? offsets[i] : (size_t)i * fixed, end = !hint       ? at + fixed
-                                                                 : i + 1 < n ? offsets[i + 1]
-                                                                             : data.len;
+        size_t at = hint ? offsets[i] : (size_t)i * fixed, end = !hint ? at + fixed : i + 1 < n ? offsets[i + 1] : data.len;
         SIM_CHECK(w, at <= end && end <= data.len, "row %u of %u lies outside", i, n);
         Bytes row = bytes_of(data.ptr + at, end - at);
         SIM_CHECK(w, row_prefix(w, t, row, ncols) == row.len, "t%u: a row is not %u columns long", t, ncols);
@@ -131,9 +126,7 @@ static void deliver_message(World *w, SimClient *c, SimCall *call, bool answers_
     switch (tag) {
     case 1: { /* SubscribeApplied */
         uint32_t request = read_u32(&r), id = read_u32(&r);
-        SIM_CHECK(w,
-                  call && call->header.kind == CALL_SUBSCRIBE && request == load_u32(call->payload.ptr) &&
-                      id == call->set_id,
+        SIM_CHECK(w, call && call->header.kind == CALL_SUBSCRIBE && request == load_u32(call->payload.ptr) && id == call->set_id,
                   "SubscribeApplied out of nowhere");
         SIM_CHECK(w, !call->bad && !client_set(c, id), "a bad subscription was accepted");
         answer = true;
@@ -202,8 +195,8 @@ static void deliver_message(World *w, SimClient *c, SimCall *call, bool answers_
         uint8_t outcome = read_u8(&r);
         Expect got = outcome == 0 ? EXPECT_OK : outcome == 2 ? EXPECT_USER : EXPECT_INTERNAL;
         SIM_CHECK(w, call && call->header.kind == CALL_REDUCER, "ReducerResult out of nowhere");
-        SIM_CHECK(w, got == (call->expect == EXPECT_REFUSAL ? EXPECT_INTERNAL : call->expect),
-                  "outcome %u, expected %u", outcome, call->expect);
+        SIM_CHECK(w, got == (call->expect == EXPECT_REFUSAL ? EXPECT_INTERNAL : call->expect), "outcome %u, expected %u", outcome,
+                  call->expect);
         if (outcome == 0) {
             SIM_CHECK(w, read_u32(&r) == 0, "a return value");
             read_updates(w, &r, c);
@@ -222,8 +215,7 @@ static void deliver_message(World *w, SimClient *c, SimCall *call, bool answers_
         (void)read_str(&r);
         (void)read_bytes(&r, 20);
         break;
-    default:
-        SIM_CHECK(w, false, "message %u", tag);
+    default: SIM_CHECK(w, false, "message %u", tag);
     }
     SIM_CHECK(w, !r.bad && !reader_left(&r), "message %u: %zu bytes left", tag, reader_left(&r));
     SIM_CHECK(w, answer == answers_call, "message %u as an answer: %d", tag, answers_call);
@@ -299,8 +291,7 @@ static void deliver(World *w, Bytes frame)
     bool answer = frame_answers(&h, frame);
     if (answer) {
         SIM_CHECK(w, call && ++call->answers == 1, "call %llu is answered again", (unsigned long long)h.call_seq);
-        SIM_CHECK(w, call->header.slot == h.slot && call->header.generation == h.generation,
-                  "answered to somebody else");
+        SIM_CHECK(w, call->header.slot == h.slot && call->header.generation == h.generation, "answered to somebody else");
     }
     SimClient *c = client_of(w, h.slot, h.generation);
     switch (h.kind) {
@@ -308,9 +299,7 @@ static void deliver(World *w, Bytes frame)
         SIM_CHECK(w, c, "a message for nobody");
         deliver_message(w, c, call, answer, bytes_of(r.ptr, reader_left(&r)));
         break;
-    case FRAME_UPDATE:
-        deliver_update(w, &r);
-        break;
+    case FRAME_UPDATE: deliver_update(w, &r); break;
     case FRAME_CONNECTED:
         SIM_CHECK(w, c && c->state != CLIENT_LIVE && c->state != CLIENT_REFUSED, "connected out of nowhere");
         c->accepted = read_u8(&r);
@@ -335,11 +324,11 @@ static void deliver(World *w, Bytes frame)
                          : outcome == REPLY_USER_ERROR ? EXPECT_USER
                          : outcome == REPLY_INTERNAL   ? EXPECT_INTERNAL
                                                        : EXPECT_REFUSAL;
-            SIM_CHECK(w, got == call->expect || (got == EXPECT_INTERNAL && call->expect == EXPECT_REFUSAL),
-                      "reply %u, expected %u", outcome, call->expect);
+            SIM_CHECK(w, got == call->expect || (got == EXPECT_INTERNAL && call->expect == EXPECT_REFUSAL), "reply %u, expected %u",
+                      outcome, call->expect);
         } else if (call->header.kind == CALL_SQL) {
-            SIM_CHECK(w, (outcome == REPLY_OK) == (call->expect == EXPECT_OK), "SQL reply %u: %.*s", outcome,
-                      (int)reader_left(&r), (const char *)r.ptr);
+            SIM_CHECK(w, (outcome == REPLY_OK) == (call->expect == EXPECT_OK), "SQL reply %u: %.*s", outcome, (int)reader_left(&r),
+                      (const char *)r.ptr);
             if (outcome == REPLY_OK) {
                 (void)read_blob(&r);
                 uint64_t rows = read_u64(&r), inserted = read_u64(&r), deleted = read_u64(&r);
@@ -349,7 +338,6 @@ static void deliver(World *w, Bytes frame)
         }
         break;
     }
-    default:
-        SIM_CHECK(w, false, "frame %u", h.kind);
+    default: SIM_CHECK(w, false, "frame %u", h.kind);
     }
 }

@@ -44,8 +44,7 @@ static void hash_output(World *w, uint8_t kind, uint32_t n, const Bytes *parts)
     w->output_hash = hash_u64(w->output_hash + kind);
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = 0; k < parts[i].len; k++)
-            w->output_hash =
-                (w->output_hash ^ parts[i].ptr[k]) * 0x100000001b3u; /* FNV-1a: cuts between parts do not show */
+            w->output_hash = (w->output_hash ^ parts[i].ptr[k]) * 0x100000001b3u; /* FNV-1a: cuts between parts do not show */
 }
 static void env_commit(void *user, Bytes record)
 {
@@ -157,8 +156,7 @@ static Buf load_record(World *w, ControlKind kind, const SimSchema *s, const cha
 static void settle_model(World *w, uint64_t before)
 {
     uint64_t after = core_offset(w->core);
-    SIM_CHECK(w, after == before + w->commit_seen, "offset %llu after %llu", (unsigned long long)after,
-              (unsigned long long)before);
+    SIM_CHECK(w, after == before + w->commit_seen, "offset %llu after %llu", (unsigned long long)after, (unsigned long long)before);
 }
 
 void host_load(World *w, bool first)
@@ -218,11 +216,8 @@ void host_load(World *w, bool first)
 static SimCall *call_new(World *w, CallKind kind, uint32_t slot, SimClient *c)
 {
     SimCall *call = NEW(SimCall);
-    call->header = (CallHeader){.kind = kind,
-                                .slot = slot,
-                                .generation = c->generation,
-                                .schema_version = c->version,
-                                .flags = c->http ? CALL_HTTP : 0};
+    call->header = (CallHeader){
+        .kind = kind, .slot = slot, .generation = c->generation, .schema_version = c->version, .flags = c->http ? CALL_HTTP : 0};
     if (w->ncalls == w->calls_cap) {
         w->calls_cap = w->calls_cap ? 2 * w->calls_cap : 64;
         w->calls = x_realloc(w->calls, w->calls_cap * sizeof *w->calls);
@@ -315,8 +310,7 @@ static void issue_subscribe(World *w, uint32_t slot, CallKind kind)
             for (uint32_t k = 0; k < i; k++)
                 again |= strcmp(call->queries[k].text, call->queries[i].text) == 0;
         } while (again);
-        buf_put_str(b, call->bad && i + 1 == call->nqueries ? STR("SELECT * FROM nowhere")
-                                                            : str_of(call->queries[i].text));
+        buf_put_str(b, call->bad && i + 1 == call->nqueries ? STR("SELECT * FROM nowhere") : str_of(call->queries[i].text));
     }
 }
 
@@ -446,9 +440,7 @@ bool host_run_one(World *w)
         call->expect = w->run_expect == EXPECT_ANY ? EXPECT_OK : w->run_expect;
         committed = call->expect == EXPECT_OK;
         break;
-    case CALL_DISCONNECT:
-        committed = w->run_expect == EXPECT_OK;
-        break;
+    case CALL_DISCONNECT: committed = w->run_expect == EXPECT_OK; break;
     case CALL_REDUCER:
         if (call->expect != EXPECT_REFUSAL)
             call->expect = w->run_expect;
@@ -470,11 +462,9 @@ bool host_run_one(World *w)
         }
         committed = call->expect == EXPECT_OK;
         break;
-    default:
-        break;
+    default: break;
     }
-    if (kind != CALL_CONNECT &&
-        kind != CALL_DISCONNECT) /* of a refused client: no answer; FRAME_DISCONNECTED always comes */
+    if (kind != CALL_CONNECT && kind != CALL_DISCONNECT) /* of a refused client: no answer; FRAME_DISCONNECTED always comes */
         call->may_be_silent = !(call->header.flags & CALL_HTTP) && c && !c->accepted;
     model_end(w, committed, core_offset(w->core));
     settle_model(w, before);
@@ -596,8 +586,7 @@ void host_kill(World *w, bool during_call)
     w->nrun = 0;
     for (uint32_t i = 0; i < nrun; i++) {
         SimCall *call = w->calls[w->run[i]];
-        if (died_in_call && i + 1 == nrun &&
-            call->header.kind != CALL_DISCONNECT) /* nobody waits for that one: it is tried again */
+        if (died_in_call && i + 1 == nrun && call->header.kind != CALL_DISCONNECT) /* nobody waits for that one: it is tried again */
             fail_call(w, call);
         else if (i >= done)
             push_u32(&w->queue, &w->nqueue, &w->queue_cap, w->run[i]);
@@ -740,8 +729,7 @@ void host_compare(World *w, bool caches)
             Bytes row = w->pg.tables[t].rows[i].row;
             bag_add(&stored, 0, bytes_of(row.ptr + skip, row.len - skip));
         }
-        SIM_CHECK(w, bag_equal(&stored, &w->tables[t]), "t%u: PostgreSQL %u rows, model %u", t, stored.n,
-                  w->tables[t].n);
+        SIM_CHECK(w, bag_equal(&stored, &w->tables[t]), "t%u: PostgreSQL %u rows, model %u", t, stored.n, w->tables[t].n);
         bag_clear(&stored);
     }
     uint32_t listed = 0;
@@ -761,9 +749,8 @@ void host_compare(World *w, bool caches)
                         bag_add(&fresh, t, bytes_of(row.ptr, row_prefix(w, t, row, known_ncols(w, c, t))));
                 }
             }
-            SIM_CHECK(w, !s->live || bag_equal(&fresh, &s->cache),
-                      "client %u, set %u: cache %u rows, fresh %u; first query %s", slot, s->id, s->cache.n, fresh.n,
-                      s->queries[0].text);
+            SIM_CHECK(w, !s->live || bag_equal(&fresh, &s->cache), "client %u, set %u: cache %u rows, fresh %u; first query %s", slot,
+                      s->id, s->cache.n, fresh.n, s->queries[0].text);
             bag_clear(&fresh);
         }
     }
@@ -774,8 +761,8 @@ void host_end(World *w)
 {
     for (uint32_t i = 0; i < w->ncalls; i++) {
         SimCall *call = w->calls[i];
-        SIM_CHECK(w, call->answers == 1 || (call->may_be_silent && !call->answers),
-                  "call %u of kind %u was answered %u times", i, call->header.kind, call->answers);
+        SIM_CHECK(w, call->answers == 1 || (call->may_be_silent && !call->answers), "call %u of kind %u was answered %u times", i,
+                  call->header.kind, call->answers);
         buf_done(&call->payload);
         bag_clear(&call->rows);
         free(call);

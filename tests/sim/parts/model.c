@@ -132,10 +132,7 @@ Bytes model_column(const World *w, uint32_t table, Bytes row, uint32_t col)
     return bytes_of(row.ptr + from, to - from);
 }
 
-size_t row_prefix(const World *w, uint32_t table, Bytes row, uint32_t ncols)
-{
-    return skip_columns(w, table, row, ncols);
-}
+size_t row_prefix(const World *w, uint32_t table, Bytes row, uint32_t ncols) { return skip_columns(w, table, row, ncols); }
 
 int32_t model_find(World *w, uint32_t table, uint32_t col, Bytes key)
 {
@@ -233,8 +230,8 @@ void query_random(World *w, Rng *r, Query *q, uint32_t ntables, bool owner, cons
         const char *op = q->op == '=' ? "=" : q->op == '<' ? "<" : q->op == '>' ? ">" : "<>";
         if (kind == COL_STRING) {
             q->word = str_of(words[rng_below(r, COUNT_OF(words))]);
-            snprintf(q->text, sizeof q->text, "SELECT * FROM %s WHERE %s.%s %s '%s'", t->name, t->name,
-                     t->cols[q->col].name, op, str_is(q->word, "it's") ? "it''s" : q->word.ptr);
+            snprintf(q->text, sizeof q->text, "SELECT * FROM %s WHERE %s.%s %s '%s'", t->name, t->name, t->cols[q->col].name, op,
+                     str_is(q->word, "it's") ? "it''s" : q->word.ptr);
         } else if (kind == COL_BOOL) {
             q->op = '=', q->number &= 1;
             snprintf(q->text, sizeof q->text, "SELECT * FROM %s WHERE %s = %s", t->name, t->cols[q->col].name,
@@ -245,8 +242,7 @@ void query_random(World *w, Rng *r, Query *q, uint32_t ntables, bool owner, cons
         } else if (kind == COL_U64 || kind == COL_U32 || kind == COL_U8 || kind == COL_I32) {
             if (kind == COL_I32)
                 q->number -= 4;
-            snprintf(q->text, sizeof q->text, "SELECT * FROM %s WHERE %s %s %lld", t->name, t->cols[q->col].name, op,
-                     (long long)q->number);
+            snprintf(q->text, sizeof q->text, "SELECT * FROM %s WHERE %s %s %lld", t->name, t->cols[q->col].name, op, (long long)q->number);
         } else {
             q->filtered = false;
         }
@@ -268,11 +264,8 @@ bool query_matches(const World *w, const Query *q, Bytes row, const uint8_t *sen
         d = str_cmp(s, q->word);
         break;
     }
-    case COL_IDENTITY:
-        return memcmp(v.ptr, sender, 32) == 0;
-    case COL_U64:
-        d = load_u64(v.ptr) < (uint64_t)q->number ? -1 : load_u64(v.ptr) > (uint64_t)q->number;
-        break;
+    case COL_IDENTITY: return memcmp(v.ptr, sender, 32) == 0;
+    case COL_U64: d = load_u64(v.ptr) < (uint64_t)q->number ? -1 : load_u64(v.ptr) > (uint64_t)q->number; break;
     case COL_U32:
         n = load_u32(v.ptr);
         d = n < q->number ? -1 : n > q->number;

@@ -6,32 +6,21 @@
 
 /* ---- schemas --------------------------------------------------------------------------------- */
 
-static const char *const words[] = {
-    "", "a", "ab", "b", "zebra", "it's", "\xc3\xa4\xe2\x82\xac", "longer than sixteen bytes, surely"};
+static const char *const words[] = {"", "a", "ab", "b", "zebra", "it's", "\xc3\xa4\xe2\x82\xac", "longer than sixteen bytes, surely"};
 
 static const Type *kind_type(ColumnKind k, Arena *a)
 {
     switch (k) {
-    case COL_U64:
-        return type_scalar(TYPE_U64);
-    case COL_U32:
-        return type_scalar(TYPE_U32);
-    case COL_I32:
-        return type_scalar(TYPE_I32);
-    case COL_STRING:
-        return type_scalar(TYPE_STRING);
-    case COL_BOOL:
-        return type_scalar(TYPE_BOOL);
-    case COL_IDENTITY:
-        return type_scalar(TYPE_IDENTITY);
-    case COL_U8:
-        return type_scalar(TYPE_U8);
-    case COL_F64:
-        return type_scalar(TYPE_F64);
-    case COL_OPT_U32:
-        return type_option(a, type_scalar(TYPE_U32));
-    default:
-        return type_scalar(TYPE_BYTES);
+    case COL_U64: return type_scalar(TYPE_U64);
+    case COL_U32: return type_scalar(TYPE_U32);
+    case COL_I32: return type_scalar(TYPE_I32);
+    case COL_STRING: return type_scalar(TYPE_STRING);
+    case COL_BOOL: return type_scalar(TYPE_BOOL);
+    case COL_IDENTITY: return type_scalar(TYPE_IDENTITY);
+    case COL_U8: return type_scalar(TYPE_U8);
+    case COL_F64: return type_scalar(TYPE_F64);
+    case COL_OPT_U32: return type_option(a, type_scalar(TYPE_U32));
+    default: return type_scalar(TYPE_BYTES);
     }
 }
 
@@ -41,20 +30,14 @@ static void default_value(SimColumn *c, Rng *r)
     uint64_t v = rng_below(r, 5);
     switch (c->kind) {
     case COL_U64:
-    case COL_F64:
-        c->value_len = 8;
-        break;
+    case COL_F64: c->value_len = 8; break;
     case COL_U32:
-    case COL_I32:
-        c->value_len = 4;
-        break;
+    case COL_I32: c->value_len = 4; break;
     case COL_BOOL:
         v &= 1;
         c->value_len = 1;
         break;
-    case COL_U8:
-        c->value_len = 1;
-        break;
+    case COL_U8: c->value_len = 1; break;
     case COL_OPT_U32:
         v = 1;
         c->value_len = 1;
@@ -99,8 +82,7 @@ static void table_random(SimSchema *s, Rng *r)
         static const ColumnKind keys[] = {COL_U64, COL_U32, COL_STRING, COL_U64, COL_IDENTITY};
         SimColumn *pk = &t->cols[0];
         pk->kind = keys[rng_below(r, COUNT_OF(keys))];
-        pk->flags =
-            COLUMN_PK | ((pk->kind == COL_U64 || pk->kind == COL_U32) && rng_chance(r, 50) ? COLUMN_AUTO_INC : 0);
+        pk->flags = COLUMN_PK | ((pk->kind == COL_U64 || pk->kind == COL_U32) && rng_chance(r, 50) ? COLUMN_AUTO_INC : 0);
     }
 }
 
@@ -154,16 +136,14 @@ void schema_definition(const SimSchema *s, Buf *out)
         const SimTable *t = &s->tables[i];
         BuilderColumn cols[COLUMNS_MAX];
         for (uint32_t k = 0; k < t->ncols; k++)
-            cols[k] = (BuilderColumn){str_of(t->cols[k].name), kind_type(t->cols[k].kind, a), t->cols[k].flags,
-                                      t->cols[k].has_default, bytes_of(t->cols[k].value, t->cols[k].value_len)};
-        uint32_t at = module_builder_table(b, str_of(t->name), t->is_private ? ACCESS_PRIVATE : ACCESS_PUBLIC,
-                                           t->is_event, t->ncols, cols);
+            cols[k] = (BuilderColumn){str_of(t->cols[k].name), kind_type(t->cols[k].kind, a), t->cols[k].flags, t->cols[k].has_default,
+                                      bytes_of(t->cols[k].value, t->cols[k].value_len)};
+        uint32_t at = module_builder_table(b, str_of(t->name), t->is_private ? ACCESS_PRIVATE : ACCESS_PUBLIC, t->is_event, t->ncols, cols);
         for (uint32_t k = 0; k < t->nindexes; k++)
             module_builder_index(b, at, str_of(k ? "second" : "first"), 2, t->index_cols[k]);
     }
-    Field run[3] = {{STR("seed"), type_scalar(TYPE_U64), 0},
-                    {STR("operations"), type_scalar(TYPE_U8), 0},
-                    {STR("temper"), type_scalar(TYPE_U8), 0}};
+    Field run[3] = {
+        {STR("seed"), type_scalar(TYPE_U64), 0}, {STR("operations"), type_scalar(TYPE_U8), 0}, {STR("temper"), type_scalar(TYPE_U8), 0}};
     module_builder_reducer(b, STR("run"), type_product(a, 3, run), LIFECYCLE_NONE);
     Field evolving[VERSIONS_MAX + 1];
     char names[VERSIONS_MAX + 1][8];
@@ -188,9 +168,7 @@ static void value_random(ColumnKind k, Rng *r, void *p)
 {
     uint64_t v = rng_below(r, 24);
     switch (k) {
-    case COL_U64:
-        memcpy(p, &v, 8);
-        break;
+    case COL_U64: memcpy(p, &v, 8); break;
     case COL_U32:
         v %= 8;
         memcpy(p, &v, 4);
@@ -205,15 +183,9 @@ static void value_random(ColumnKind k, Rng *r, void *p)
         *(st_str *)p = (st_str){word, strlen(word)};
         break;
     }
-    case COL_BOOL:
-        *(bool *)p = v & 1;
-        break;
-    case COL_IDENTITY:
-        memset(p, (int)(v % 6), 32);
-        break;
-    case COL_U8:
-        *(uint8_t *)p = (uint8_t)(v % 5);
-        break;
+    case COL_BOOL: *(bool *)p = v & 1; break;
+    case COL_IDENTITY: memset(p, (int)(v % 6), 32); break;
+    case COL_U8: *(uint8_t *)p = (uint8_t)(v % 5); break;
     case COL_F64: {
         static const double f[] = {0.0, -0.0, 1.5, -2.25, 1e300};
         memcpy(p, &f[v % COUNT_OF(f)], 8);
@@ -231,9 +203,7 @@ static void value_random(ColumnKind k, Rng *r, void *p)
         memcpy((uint8_t *)p + 4, &o.v, 4);
         break;
     }
-    default:
-        *(st_bytes *)p = (st_bytes){(const uint8_t *)words[v % COUNT_OF(words)], v % 2};
-        break;
+    default: *(st_bytes *)p = (st_bytes){(const uint8_t *)words[v % COUNT_OF(words)], v % 2}; break;
     }
 }
 
@@ -323,8 +293,7 @@ static void op_insert(Run *r, uint32_t t, void *row, bool try_)
     for (uint32_t c = 0; c < def->ncols; c++) {
         static const uint8_t zero[16];
         const SimColumn *sc = &r->s->tables[t].cols[c];
-        generated[c] = (sc->flags & COLUMN_AUTO_INC) &&
-                       memcmp((uint8_t *)row + def->cols[c].offset, zero, def->cols[c].type->size) == 0;
+        generated[c] = (sc->flags & COLUMN_AUTO_INC) && memcmp((uint8_t *)row + def->cols[c].offset, zero, def->cols[c].type->size) == 0;
         any |= generated[c];
         any_unique_generated |= generated[c] && is_unique(sc);
     }
@@ -344,8 +313,7 @@ static void op_insert(Run *r, uint32_t t, void *row, bool try_)
     if (same)
         return;
     OWN(buf) Buf after = encode(r, t, row);
-    bool met = any && model_find_row(w, t, buf_bytes(&after)) >=
-                          0; /* the number made it equal to a row with an explicit one */
+    bool met = any && model_find_row(w, t, buf_bytes(&after)) >= 0; /* the number made it equal to a row with an explicit one */
     SIM_CHECK(w, met || !clash, "insert into t%u: conflict not seen", t);
     for (uint32_t c = 0; c < def->ncols; c++) {
         if (!generated[c])
@@ -458,13 +426,11 @@ static void op_erase(Run *r, uint32_t t, bool scan)
                     model_remove(w, t, (uint32_t)model_find_row(w, t, buf_bytes(&b)));
             }
         }
-        SIM_CHECK(w, bag_equal(&want, &got), "scan of t%u over %u columns gave %u rows instead of %u", t, n, got.n,
-                  want.n);
+        SIM_CHECK(w, bag_equal(&want, &got), "scan of t%u over %u columns gave %u rows instead of %u", t, n, got.n, want.n);
     } else {
         uint64_t gone = r->ctx->api->erase(r->ctx->db, t, n, cols, eq);
         uint64_t expected = r->doomed ? 0 : want.n;
-        SIM_CHECK(w, gone == expected, "erase from t%u: %llu instead of %llu", t, (unsigned long long)gone,
-                  (unsigned long long)expected);
+        SIM_CHECK(w, gone == expected, "erase from t%u: %llu instead of %llu", t, (unsigned long long)gone, (unsigned long long)expected);
         for (uint32_t i = 0; i < gone; i++)
             model_remove(w, t, (uint32_t)model_find_row(w, t, want.rows[i]));
     }
@@ -501,8 +467,7 @@ static void op_range(Run *r, uint32_t t)
     for (const uint8_t *row; (row = r->ctx->api->next(r->ctx->db, &cur)) != NULL; got++) {
         const void *v = row + def->cols[col].offset;
         SIM_CHECK(w, !last || value_compare(type, last, v) <= 0, "range over t%u.c%u is not in order", t, col);
-        SIM_CHECK(w, (!from || value_compare(type, v, lo) >= 0) && (!to || value_compare(type, v, hi) < 0),
-                  "out of range");
+        SIM_CHECK(w, (!from || value_compare(type, v, lo) >= 0) && (!to || value_compare(type, v, hi) < 0), "out of range");
         last = v;
     }
     SIM_CHECK(w, want == got, "range over t%u.c%u gave %u rows instead of %u", t, col, got, want);
@@ -592,14 +557,10 @@ static st_status call_reducer(Module *base, uint32_t id, st_reducer_ctx *ctx, co
     const ReducerDef *r = &m->m.def->reducers[id];
     uint64_t mix = (uint64_t)ctx->timestamp.us * 31 + ctx->sender.b[0];
     switch (r->lifecycle) {
-    case LIFECYCLE_INIT:
-        return run(m, ctx, mix, 12, true, false);
-    case LIFECYCLE_CONNECT:
-        return run(m, ctx, mix, 2, false, ctx->sender.b[3] % 6 == 0);
-    case LIFECYCLE_DISCONNECT:
-        return run(m, ctx, mix, 2, false, ctx->sender.b[4] % 4 == 0);
-    default:
-        break;
+    case LIFECYCLE_INIT: return run(m, ctx, mix, 12, true, false);
+    case LIFECYCLE_CONNECT: return run(m, ctx, mix, 2, false, ctx->sender.b[3] % 6 == 0);
+    case LIFECYCLE_DISCONNECT: return run(m, ctx, mix, 2, false, ctx->sender.b[4] % 4 == 0);
+    default: break;
     }
     if (str_is(r->name, "evolving"))
         return run(m, ctx, load_u64(args), 1, false, false);
