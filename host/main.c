@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -531,9 +532,21 @@ static Status run(Host *h, Error *err)
     return S_OK;
 }
 
+/* A shell's soft limit is 1,024: a client, a worker or a connection to PostgreSQL each take descriptors. */
+static void raise_file_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == l.rlim_max)
+        return;
+    l.rlim_cur = l.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &l) != 0)
+        log_warn("cannot raise the limit of open files: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
     setenv("UV_THREADPOOL_SIZE", "16", 0); /* operations wait for PostgreSQL and for workers */
     static Host host;
     Error err = {0};

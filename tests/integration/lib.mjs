@@ -70,12 +70,14 @@ export class Host {
   constructor(options = {}) {
     this.dir = options.dir ?? freshDir(join(scratchDir(), 'host-'));
     this.args = options.args ?? [];
+    this.wrapper = options.wrapper; // a command that runs the host, as in ['prlimit', '--nofile=256:4096']
     this.output = '';
     this.config = join(this.dir, 'cli.toml');
   }
 
   async start() {
-    this.process = spawn(bin('spacetimedb-host'), ['start', '--data-dir', join(this.dir, 'data'), '--listen-addr', `127.0.0.1:${this.port ?? 0}`, ...this.args],
+    const [program, ...before] = [...(this.wrapper ?? []), bin('spacetimedb-host')];
+    this.process = spawn(program, [...before, 'start', '--data-dir', join(this.dir, 'data'), '--listen-addr', `127.0.0.1:${this.port ?? 0}`, ...this.args],
       { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.process;
     let text = '';
