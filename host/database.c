@@ -185,6 +185,7 @@ static void open_known(Database *db, void (*done)(void *ctx, NetDb *db, const Er
         db->failure = (Error){0};
         database_operate(db, open_work, open_after, NEW(Error));
     } else if (db->state == DB_CLOSING) {
+        db->failure = (Error){0};
         /* the closing operation is running: open again behind it */
         database_operate(db, open_work, open_after, NEW(Error));
     }
@@ -590,6 +591,16 @@ static bool deliver_update(Database *db, const FrameHeader *header, Reader *r)
     return ok;
 }
 
+/* Frames of a call come in order, and what it does to others' subscriptions may leave before its own answer: a worker that dies between
+ * the two has not answered the call. */
+static bool answers_call(const FrameHeader *header, const Reader *payload)
+{
+    enum { SUBSCRIPTION_ERROR = 3, NO_REQUEST = 1 };
+    if (header->kind == FRAME_UPDATE)
+        return false;
+    return header->kind != FRAME_MESSAGE || reader_left(payload) < 2 || payload->ptr[0] != SUBSCRIPTION_ERROR || payload->ptr[1] != NO_REQUEST;
+}
+
 /* One record of the frame ring; false: it breaks the protocol. */
 static bool deliver(Database *db, Bytes record)
 {
@@ -604,8 +615,9 @@ static bool deliver(Database *db, Bytes record)
         link_deliver_control(db->link, bytes_of(r.ptr, reader_left(&r)));
         return true;
     }
-    if (header.call_seq > db->answered_call_seq)
-        db->answered_call_seq = header.call_seq;
+    uint64_t done = answers_call(&header, &r) ? header.call_seq : header.call_seq - (header.call_seq > 0);
+    if (done > db->answered_call_seq)
+        db->answered_call_seq = done;
     if (header.kind == FRAME_UPDATE)
         return deliver_update(db, &header, &r);
     Slot *s = slot_of(db, header.slot, header.generation);

@@ -722,6 +722,7 @@ static void find_after(void *arg)
         return;
     }
     db->state = DB_OPENING;
+    db->failure = (Error){0};
     db->refs++;
     memcpy(db->owner, p->caller, 32);
     p->db = db;
