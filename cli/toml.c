@@ -244,6 +244,7 @@ static size_t section_end(const Toml *t, size_t section)
 
 static TomlLine *find(const Toml *t, size_t section, const char *name)
 {
+    ASSERT(name);
     for (size_t i = section_begin(section), end = section_end(t, section); i < end; i++) {
         if (t->lines[i].kind == TOML_KEY && !t->lines[i].removed && str_is(t->lines[i].key, name))
             return &t->lines[i];

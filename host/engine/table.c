@@ -557,7 +557,7 @@ static void link_loaded(Table *t, RowHeader *h, const uint64_t *keys)
 
 Status table_place(Table *t, uint64_t number, const void *row, Error *err)
 {
-    uint64_t heap, keys[MAX(t->shape->nuniques, 1)];
+    uint64_t heap = 0, keys[MAX(t->shape->nuniques, 1)];
     SEEN_FILLED(keys);
     TRY(check_uniques(t, row, keys, err));
     TRY(reserve(t, row, &heap, err));
@@ -568,7 +568,7 @@ Status table_place(Table *t, uint64_t number, const void *row, Error *err)
 /* Decode where the row will lie; give the slot back when it cannot stay. */
 static Status load_flat(Table *t, uint64_t number, const uint8_t *src, Error *err)
 {
-    uint64_t heap, keys[MAX(t->shape->nuniques, 1)];
+    uint64_t heap = 0, keys[MAX(t->shape->nuniques, 1)];
     SEEN_FILLED(keys);
     TRY(reserve(t, NULL, &heap, err));
     RowHeader *h = page_take_slot(t);

@@ -466,11 +466,12 @@ static void reorder(Buf *out, size_t start, uint32_t n, const Slice *slices)
     bool sorted = true;
     for (uint32_t i = 1; i < n; i++)
         sorted = sorted && slices[i].at >= slices[i - 1].at + slices[i - 1].len;
-    if (sorted || !buf_ok(out))
+    if (sorted || !buf_ok(out) || out->len == start)
         return;
     size_t len = out->len - start;
     OWN(buf) Buf copy = {0};
     buf_put(&copy, out->ptr + start, len);
+    ASSERT(copy.ptr);
     out->len = start;
     for (uint32_t i = 0; i < n; i++)
         buf_put(out, copy.ptr + (slices[i].at - start), slices[i].len);
