@@ -216,8 +216,8 @@ static void watch_disk(Host *h)
     uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
     bool was_low = h->disk_low[0], low = left < h->config.disk_reserve_bytes;
     if (low)
-        snprintf(h->disk_low, sizeof h->disk_low, "the disk of %.100s has %llu MB left, less than the reserve of %llu MB (--disk-reserve)", h->config.data_dir,
-                 (unsigned long long)(left >> 20), (unsigned long long)(h->config.disk_reserve_bytes >> 20));
+        snprintf(h->disk_low, sizeof h->disk_low, "the disk of %.100s has %llu MB left, less than the reserve of %llu MB (--disk-reserve)",
+                 h->config.data_dir, (unsigned long long)(left >> 20), (unsigned long long)(h->config.disk_reserve_bytes >> 20));
     else
         h->disk_low[0] = 0;
     if (low && !was_low)
@@ -245,7 +245,8 @@ static void on_tick(uv_timer_t *timer)
         if (call && since < now && now - since > (uint64_t)h->config.call_ms_max * 1000000u && atomic_load(&w->current_call) == call) {
             logs_system(db->logs, 0, "A call ran longer than %u ms (call_timeout_ms): its worker is replaced", h->config.call_ms_max);
             log_error("database %s: a call ran longer than %u ms: the worker is killed", db->name, h->config.call_ms_max);
-            snprintf(db->link->kill_reason, sizeof db->link->kill_reason, "it ran longer than %u ms (--call-timeout-ms)", h->config.call_ms_max);
+            snprintf(db->link->kill_reason, sizeof db->link->kill_reason, "it ran longer than %u ms (--call-timeout-ms)",
+                     h->config.call_ms_max);
             link_kill(db->link);
         }
         if (db->refs == 0 && !db->operating && now - db->idle_since_ns > (uint64_t)h->config.idle_close_ms * 1000000u) {
@@ -378,13 +379,19 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
 {
     enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, DISK_RESERVE, IDLE_MS, PUBLISH_FROM, UNSANDBOXED, VERSION, HELP };
     static const struct option options[] = {
-        {"data-dir", required_argument, NULL, DATA_DIR},        {"listen-addr", required_argument, NULL, 'l'},
-        {"pg", required_argument, NULL, PG},                    {"key-dir", required_argument, NULL, KEY_DIR},
-        {"jwt-key-dir", required_argument, NULL, KEY_DIR},      {"call-timeout-ms", required_argument, NULL, CALL_MS},
-        {"worker-memory", required_argument, NULL, WORKER_MEMORY}, {"idle-close-ms", required_argument, NULL, IDLE_MS},
+        {"data-dir", required_argument, NULL, DATA_DIR},
+        {"listen-addr", required_argument, NULL, 'l'},
+        {"pg", required_argument, NULL, PG},
+        {"key-dir", required_argument, NULL, KEY_DIR},
+        {"jwt-key-dir", required_argument, NULL, KEY_DIR},
+        {"call-timeout-ms", required_argument, NULL, CALL_MS},
+        {"worker-memory", required_argument, NULL, WORKER_MEMORY},
+        {"idle-close-ms", required_argument, NULL, IDLE_MS},
         {"disk-reserve", required_argument, NULL, DISK_RESERVE},
-        {"publish-from", required_argument, NULL, PUBLISH_FROM}, {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
-        {"version", no_argument, NULL, VERSION},                {"help", no_argument, NULL, HELP},
+        {"publish-from", required_argument, NULL, PUBLISH_FROM},
+        {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
     uint64_t n;
@@ -456,7 +463,8 @@ static Status make_data_dir(HostConfig *c, Error *err)
             pid[0] = 0;
         pid[strcspn(pid, "\n")] = 0;
         close(fd);
-        return FAIL(err, S_BUSY, "another host (process %s) uses the data directory %s: stop it, or give this one its own --data-dir", pid, c->data_dir);
+        return FAIL(err, S_BUSY, "another host (process %s) uses the data directory %s: stop it, or give this one its own --data-dir", pid,
+                    c->data_dir);
     }
     if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", getpid()) < 0)
         log_warn("cannot write %s", sub);
