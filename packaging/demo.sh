@@ -36,7 +36,8 @@ stop_all() {
     kill -TERM "$host_pid"
     wait "$host_pid" 2>/dev/null || true
   fi
-  [ -n "$keep" ] || rm -rf "$work"
+  # initdb, when it was interrupted, may still be writing
+  [ -n "$keep" ] || rm -rf "$work" 2>/dev/null || { sleep 1; rm -rf "$work"; }
   [ -z "$up" ] || echo "Stopped."
   exit $status
 }
