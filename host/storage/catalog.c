@@ -547,11 +547,11 @@ static Status delete_in_transaction(Storage *s, PGconn *pg, uint64_t database_id
         TRY(pg_query(pg, &t, err, "SELECT physical_name FROM spacetime.tables WHERE database_id = $1 AND physical_name IS NOT NULL", &p,
                      false));
         for (int i = 0; i < PQntuples(t); i++) {
-            buf_printf(&sql, "DROP TABLE %s.", q);
+            buf_printf(&sql, "DROP TABLE IF EXISTS %s.", q);
             put_ident(&sql, str_of(PQgetvalue(t, i, 0)));
             buf_put_text(&sql, ";\n");
         }
-        buf_printf(&sql, "DROP TABLE %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q, q, q, q,
+        buf_printf(&sql, "DROP TABLE IF EXISTS %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q, q, q, q,
                    q);
         buf_printf(&sql, "DROP SCHEMA %s;\n", q); /* refuses while something of the operator's is left inside */
         if (pg_exec(pg, NULL, err, buf_cstr(&sql)) != S_OK)

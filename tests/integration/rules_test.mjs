@@ -23,7 +23,7 @@
 //   rule 27  the fold                                    storage_materialise_test
 //   rule 28  errors that do not go away                  storage_log_test a_record_that_breaks_...; storage_materialise_test an_operators_constraint_...; below
 //   rule 29  guard and shape                             operators_test "other sessions cannot write"; below (shape)
-//   rule 30  pinned sessions                             below (fsync off is warned of; a hostile default)
+//   rule 30  pinned sessions                             below (a hostile default; full_page_writes off is warned of)
 //   rule 31  pool, idle databases                        below (a hundred databases)
 //   rule 32  batches adapt, blockers are named           operators_test "an operator's lock"; storage_bench; below (commits under load)
 //   rule 33  types and names                             storage_pgtype_test; operators_test "names past"
@@ -291,6 +291,48 @@ test('rule 43, 25: the embedded PostgreSQL killed outright comes back by itself;
   const stored = new Set(host.psql('select id from two.mark').split('\n').map(Number));
   assert.deepEqual(ok.filter(id => !stored.has(id)), []);
   w.close();
+});
+
+test('rule 3: after a crash of the worker a subscription goes on silently: one answer to Subscribe, each change once', async () => {
+  const watcher = await hold('two'), actor = await hold('two');
+  const seen = [];
+  watcher.onMessage = tag => { seen.push(tag); };
+  watcher.send(Buffer.concat([u8(0), u32(1), u32(1), u32(1), str('SELECT * FROM mark WHERE id > 500000 AND id < 500100')]));
+  await until('SubscribeApplied', () => seen.includes(1));
+  assert.equal((await actor.call('note', u32(500001))).outcome, 'ok');
+  await until('the first change', () => seen.filter(t => t === 4).length === 1);
+  match((await actor.call('null_pointer', Buffer.alloc(0))).text, /SIGSEGV/);
+  assert.equal((await actor.call('note', u32(500002))).outcome, 'ok');
+  await until('the second change', () => seen.filter(t => t === 4).length >= 2);
+  await sleep(200);
+  assert.deepEqual([seen.filter(t => t === 1).length, seen.filter(t => t === 4).length, watcher.gone], [1, 2, undefined]);
+  watcher.close(); actor.close();
+});
+
+test('rule 28: an error of the log that retrying cannot cure stops that database, with SQLSTATE and cause; others go on', async () => {
+  await host.mustPublish('broken', idler);
+  assert.equal((await host.call('broken', 'put', [1, 'x'])).status, 200);
+  host.psql(`select spacetime.settle('broken')`);
+  host.psql('drop table broken.st_log_0, broken.st_log_1, broken.st_log_2');
+  const r = await within('an answer', host.call('broken', 'put', [2, 'y']), 20);
+  assert.ok(r.status >= 500, `${r.status} ${r.text}`);
+  const again = await within('an answer', host.call('broken', 'put', [3, 'z']), 20);
+  assert.ok(again.status >= 500, `${again.status} ${again.text}`);
+  match(r.text + again.text + host.output, /st_log_\d[^]*42P01|42P01/, 'the SQLSTATE is told');
+  assert.equal((await host.call('one', 'put', [4, 'fine'])).status, 200);
+  const gone = await host.http('DELETE', '/v1/database/broken');
+  assert.equal(gone.status, 200, `and it can be deleted: ${gone.text}`);
+});
+
+test('rule 30: a server that may lose what it committed is warned of at start', async () => {
+  const other = await new Host().start();
+  other.psql('alter system set full_page_writes = off');
+  other.psql('select pg_reload_conf()');
+  await other.stop();
+  other.output = '';
+  await other.start();
+  match(other.output, /full_page_writes/);
+  await other.stop();
 });
 
 test('rule 32: many callers share few commits', async () => {
