@@ -66,6 +66,11 @@ export function compileText(name, text) {
   return compile(join(dir, `${name}.c`), join(dir, `${name}.so`));
 }
 
+// A failed test leaves no host behind: each stops its embedded PostgreSQL itself.
+const running = new Set();
+process.on('exit', () => { for (const child of running) child.kill('SIGTERM'); });
+for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(1));
+
 export class Host {
   constructor(options = {}) {
     this.dir = options.dir ?? freshDir(join(scratchDir(), 'host-'));
@@ -80,9 +85,10 @@ export class Host {
     this.process = spawn(program, [...before, 'start', '--data-dir', join(this.dir, 'data'), '--listen-addr', `127.0.0.1:${this.port ?? 0}`, ...this.args],
       { stdio: ['ignore', 'pipe', 'pipe'] });
     const child = this.process;
+    running.add(child);
     let text = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', d => { text += d; this.output += d; if (process.env.SHOW_HOST) process.stderr.write(d); });
-    child.exited = new Promise(done => child.on('exit', (code, signal) => { child.gone = true; done({ code, signal }); }));
+    child.exited = new Promise(done => child.on('exit', (code, signal) => { child.gone = true; running.delete(child); done({ code, signal }); }));
     await until('the host to listen', () => {
       if (child.gone) return ['the host exited'];
       return /listening on [^\s]*:(\d+)/.exec(text);
@@ -202,6 +208,7 @@ export async function main(cleanup = async () => {}) {
   }
   await cleanup().catch(error => { failed++; console.log(`not ok ${++n} - cleanup`); console.log(`# ${error.stack}`); });
   console.log(`1..${n}`);
+  for (const child of [...running]) { child.kill('SIGTERM'); child.kill('SIGCONT'); await Promise.race([child.exited, sleep(20000)]); }
   if (scratch && !process.env.KEEP) rmSync(scratch, { recursive: true, force: true });
   process.exit(failed ? 1 : 0);
 }
