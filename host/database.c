@@ -737,6 +737,11 @@ void database_drain(Database *db)
 
 static void recover_work(Operation *op)
 {
+    if (op->db->state != DB_RECOVERING) { /* a reset or an earlier recovery has brought a new worker already */
+        free(op->arg);
+        op->arg = NULL;
+        return;
+    }
     Error *err = op->arg;
     err->code = S_OK;
     if (op_recover(op->db, err) != S_OK)
@@ -747,6 +752,8 @@ static void recover_after(Operation *op)
 {
     Database *db = op->db;
     Error *err = op->arg;
+    if (!err)
+        return;
     if (db->state != DB_RECOVERING) {
         /* it failed meanwhile: what was loaded goes with the closing that waits behind us */
     } else if (err->code == S_OK) {
