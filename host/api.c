@@ -322,9 +322,10 @@ static void server_status(Host *h, NetRequest *req)
         buf_printf(&body, "%s{\"identity\":\"%s\",\"name\":", first ? "" : ",", db->hex);
         json_string(&body, str_of(db->name));
         buf_printf(&body,
-                   ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,\"blocked_by\":",
+                   ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,"
+                   "\"lag_us\":%llu,\"blocked_by\":",
                    database_state_name(db->state), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
-                   (unsigned long long)s.materialised);
+                   (unsigned long long)s.materialised, (unsigned long long)s.lag_us);
         json_string(&body, str_of(s.blocked_by));
         buf_put_text(&body, ",\"error\":");
         json_string(&body, str_of(db->last_error.code ? db->last_error.text : ""));
@@ -365,7 +366,7 @@ static bool follow_write(void *user, Bytes line) { return net_request_stream_wri
 static void logs_after(Asking *a)
 {
     Database *db = database_get(a->host, a->identity);
-    db->id = a->id;
+    database_identify(db, a->id, a->owner, a->name);
     Str value;
     uint32_t lines = UINT32_MAX;
     bool follow = net_request_query(a->req, "follow", &value) && str_is(value, "true");
@@ -435,7 +436,7 @@ static void delete_done(Operation *op)
 static void delete_after(Asking *a)
 {
     Database *db = database_get(a->host, a->identity);
-    db->id = a->id;
+    database_identify(db, a->id, a->owner, a->name);
     if (db->state == DB_OPEN || db->state == DB_RECOVERING) {
         db->state = DB_CLOSING;
         database_close_clients(db, 1001, "database deleted");

@@ -63,6 +63,16 @@ Database *database_get(Host *h, const uint8_t identity[32])
     return db;
 }
 
+void database_identify(Database *db, uint64_t id, const uint8_t owner[32], const char *name)
+{
+    if (db->id != id)
+        db->id = id;
+    if (memcmp(db->owner, owner, 32) != 0)
+        memcpy(db->owner, owner, 32);
+    if (name[0] && strcmp(db->name, name) != 0)
+        snprintf(db->name, sizeof db->name, "%s", name);
+}
+
 /* ---- operations: one at a time ---- */
 
 static void operate_next(Database *db);
@@ -239,10 +249,7 @@ static void resolve_after(void *arg)
         Database *db = database_get(r->host, r->identity);
         if (db->state == DB_DELETED)
             db->state = DB_CLOSED;
-        db->id = r->id;
-        memcpy(db->owner, r->owner, 32);
-        if (r->name[0])
-            memcpy(db->name, r->name, sizeof db->name);
+        database_identify(db, r->id, r->owner, r->name);
         open_known(db, r->done, r->ctx);
     }
     free(r);

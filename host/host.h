@@ -91,7 +91,7 @@ struct NetDb {
     Host *host;
     Database *next;
     uint8_t identity[32], owner[32];
-    uint64_t id; /* 0: not yet in the catalog */
+    _Atomic uint64_t id;        /* 0: not yet in the catalog; storage's threads look it up */
     char hex[65];
     char name[72]; /* first name, or the hex: for people */
     DbState state;
@@ -142,6 +142,8 @@ struct NetDb {
 Database *database_find(Host *h, const uint8_t identity[32]);
 Database *database_find_by_name(Host *h, Str name);          /* among known ones */
 Database *database_get(Host *h, const uint8_t identity[32]); /* find or make */
+/* What the catalog says of it; written only where it differs, since job threads read it. `name` may be empty. */
+void database_identify(Database *db, uint64_t id, const uint8_t owner[32], const char *name);
 void database_operate(Database *db, void (*work)(Operation *), void (*after)(Operation *), void *arg);
 /* Find by name or identity, open if needed; see NetBackend.open. */
 void database_open(Host *h, Str name_or_identity, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx);
@@ -157,7 +159,9 @@ MUST_CHECK Status module_file_write(Host *h, const uint8_t identity[32], Bytes p
 void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size);
 /* The LOAD payload of records.h. */
 void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);
-uint32_t *since_versions_next(const SchemaImage *old, const uint32_t *old_since, const SchemaImage *next);
+/* For each reducer of `next` the version that changed its parameters under somebody who may still call it the old way; 0: none did.
+ * `db` NULL: nobody knows an older version. The caller frees. */
+uint32_t *since_versions_next(const Database *db, const SchemaImage *next);
 
 enum { LINK_STOP_TIMEOUT_MS = 10000 };
 CommitSource link_source(Link *link); /* its commit ring, for storage */

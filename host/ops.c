@@ -117,13 +117,25 @@ void load_record(Buf *out, const Database *db, const SchemaImage *image, const c
     }
 }
 
-uint32_t *since_versions_next(const SchemaImage *old, const uint32_t *old_since, const SchemaImage *next)
+static bool older_client_knows_otherwise(const Database *db, const ReducerDef *r)
+{
+    for (uint32_t i = 0; i < db->nhistory; i++) {
+        const ReducerDef *was = module_def_reducer(db->history[i].def, r->name);
+        if (was && !type_equal(was->params, r->params))
+            return true;
+    }
+    return false;
+}
+
+uint32_t *since_versions_next(const Database *db, const SchemaImage *next)
 {
     uint32_t *since = x_alloc((next->def->nreducers + 1) * sizeof *since);
-    for (uint32_t i = 0; i < next->def->nreducers; i++) {
-        const ReducerDef *now = &next->def->reducers[i];
-        const ReducerDef *was = old ? module_def_reducer(old->def, now->name) : NULL;
-        since[i] = was && type_equal(was->params, now->params) ? (old_since ? old_since[was - old->def->reducers] : 1) : next->version;
+    for (uint32_t i = 0; db && i < next->def->nreducers; i++) {
+        const ReducerDef *now = &next->def->reducers[i], *was = module_def_reducer(db->image.def, now->name);
+        if (was ? !type_equal(was->params, now->params) : older_client_knows_otherwise(db, now))
+            since[i] = next->version;
+        else if (was)
+            since[i] = db->since_versions[was - db->image.def->reducers];
     }
     return since;
 }
@@ -203,7 +215,7 @@ static Status load_schema(void *user, const SchemaImage *image, Bytes program, E
         db->image = (SchemaImage){module_def_ref(image->def), image->version, ids};
         keccak_256(db->program_hash, program);
         free(db->since_versions);
-        db->since_versions = since_versions_next(NULL, NULL, &db->image);
+        db->since_versions = since_versions_next(NULL, &db->image);
     } else if (image->version != db->image.version) {
         unlink(path);
         return FAIL(err, S_FENCED, "the catalog holds schema version %u, this host ran %u: another host has published", image->version,

@@ -307,7 +307,7 @@ static void publish_new_work(Operation *op)
         answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
         return;
     }
-    p->since = since_versions_next(NULL, NULL, &p->image);
+    p->since = since_versions_next(NULL, &p->image);
     status = start_new_version(p, err);
     if (status != S_OK) {
         answer(p, 500, "%s", err->text);
@@ -407,7 +407,7 @@ static Status publish_update(Publishing *p, Error *err)
     Database *db = p->db;
     Host *h = p->host;
     TRY(make_image(p, &db->image, err));
-    p->since = since_versions_next(&db->image, db->since_versions, &p->image);
+    p->since = since_versions_next(db, &p->image);
     Plan plan;
     plan_make(&plan, db->image.def, p->def);
     if (plan.forbidden.len) {
@@ -482,7 +482,7 @@ static Status publish_reset(Publishing *p, Error *err)
     Host *h = p->host;
     TRY(make_image(p, NULL, err));
     p->image.version = db->image.version + 1;
-    p->since = since_versions_next(NULL, NULL, &p->image);
+    p->since = since_versions_next(NULL, &p->image);
     TRY(start_new_version(p, err));
     host_on_loop(h, close_for_reset, db);
     link_stop(db->link, LINK_STOP_TIMEOUT_MS);
@@ -682,10 +682,7 @@ static void find_after(void *arg)
             return;
         }
         Database *db = database_get(h, p->identity);
-        db->id = p->id;
-        memcpy(db->owner, p->owner, 32);
-        if (p->first_name[0])
-            memcpy(db->name, p->first_name, sizeof db->name);
+        database_identify(db, p->id, p->owner, p->first_name);
         if (db->state == DB_DELETED)
             db->state = DB_CLOSED;
         db->retry_at_ns = 0; /* a publisher may try at once: the new module may be the cure */
