@@ -147,6 +147,33 @@ static Status check_database(Storage *s, PGconn *pg, Db *db, Error *err)
     return S_OK;
 }
 
+/* The connection string leads to another cluster than before: nothing that this host holds in memory is known to be there. Every database
+ * stops with the reason, and what is opened next comes from the cluster that answers now (rule 26). */
+static void another_cluster(Storage *s, const ServerId *before, const ServerId *now)
+{
+    Error why;
+    FAIL(&why, S_CONFLICT, "this is another PostgreSQL cluster (system identifier %s, before %s)", now->system, before->system);
+    log_error("%s: every database stops, and is opened again from this one", why.text);
+    for (uint64_t after = 0;;) {
+        pthread_mutex_lock(&s->mu);
+        Db *db = NULL;
+        for (Db *d = s->dbs; d; d = d->next)
+            if (d->id > after && !d->gone && !d->failed && (!db || d->id < db->id))
+                db = d;
+        if (db)
+            db->users++;
+        pthread_mutex_unlock(&s->mu);
+        if (!db)
+            return;
+        after = db->id;
+        db_fail(s, db, &why);
+        pthread_mutex_lock(&s->mu);
+        db->users--;
+        pthread_cond_broadcast(&s->cond);
+        pthread_mutex_unlock(&s->mu);
+    }
+}
+
 Status storage_check_server(Storage *s, PGconn *pg, Error *err)
 {
     OWN(result)
@@ -158,8 +185,8 @@ Status storage_check_server(Storage *s, PGconn *pg, Error *err)
         ServerId before = s->server;
         pthread_mutex_unlock(&s->mu);
         if (before.system[0] && strcmp(before.system, now.system))
-            return FAIL(err, S_CONFLICT, "this is another PostgreSQL cluster (system identifier %s, before %s)", now.system, before.system);
-        if (before.system[0] && before.timeline != now.timeline)
+            another_cluster(s, &before, &now);
+        else if (before.system[0] && before.timeline != now.timeline)
             log_warn("PostgreSQL went from timeline %u to %u (a failover or a restore); comparing offsets", before.timeline, now.timeline);
         pthread_mutex_lock(&s->mu);
         s->server = now;
