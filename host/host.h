@@ -156,6 +156,8 @@ void op_close(Database *db);
 MUST_CHECK Status op_recover(Database *db, Error *err);
 /* Write the module into the database's module directory under a name never used before. */
 MUST_CHECK Status module_file_write(Host *h, const uint8_t identity[32], Bytes program, char path[600], Error *err);
+/* Remove what a host that was killed left in the module directories. Before any worker runs. */
+void modules_clear(Host *h);
 void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size);
 /* The LOAD payload of records.h. */
 void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);

@@ -501,6 +501,7 @@ static Status run(Host *h, Error *err)
 {
     HostConfig *c = &h->config;
     TRY(make_data_dir(c, err));
+    modules_clear(h);
     printf("spacetimedb-host version: %s\n", SPACETIME_VERSION);
     printf("database running in data directory %s\n", c->data_dir);
     if (SANITIZED)

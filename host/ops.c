@@ -2,6 +2,7 @@
 #include "host/host.h"
 #include "host/wire/identity.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -28,6 +29,28 @@ static void modules_root(const Host *h, char *out, size_t size)
     } else {
         snprintf(out, size, "%s/modules", h->config.data_dir);
     }
+}
+
+void modules_clear(Host *h)
+{
+    char root[560];
+    modules_root(h, root, sizeof root);
+    DIR *all = opendir(root);
+    if (!all)
+        return; /* there is none yet */
+    for (struct dirent *d; (d = readdir(all));) {
+        char dir[820];
+        snprintf(dir, sizeof dir, "%s/%s", root, d->d_name);
+        DIR *one = d->d_name[0] == '.' ? NULL : opendir(dir);
+        for (struct dirent *f; one && (f = readdir(one));) {
+            size_t n = strlen(f->d_name);
+            if (n > 3 && strcmp(f->d_name + n - 3, ".so") == 0)
+                unlinkat(dirfd(one), f->d_name, 0);
+        }
+        if (one)
+            closedir(one);
+    }
+    closedir(all);
 }
 
 void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size)
