@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Host, compileText, test, main, modulePath, root, scratchDir, sleep, until, within } from './lib.mjs';
 import { Wire, str, u32 } from '../clients/wire.mjs';
 
-const host = await new Host({ args: ['--call-timeout-ms', '700', '--worker-memory', String(768 << 20)] }).start();
+const host = await new Host({ args: ['--call-timeout-ms', '2500', '--worker-memory', String(768 << 20)] }).start();
 const modules = join(root, 'tests/integration/modules');
 const villain = modulePath(join(modules, 'villain.c')), people = modulePath(join(modules, 'people.c'));
 const match = (text, pattern, what = '') => assert.ok(pattern.test(text), `${what}: ${pattern} does not match ${String(text).slice(0, 600)}`);
@@ -123,11 +123,11 @@ const attacks = [
   ['endless recursion', 'deep_stack', [], crashes('deep_stack', 'stack overflow'), /stack overflow/],
   ['a division by zero', 'divide', [0], crashes('divide', 'division by zero'), /division by zero/],
   ['a trap', 'trap', [], crashes('trap', 'SIGILL|SIGTRAP'), /SIGILL|trap/],
-  ['an endless loop', 'spin', [], /spin[^]*700 ms/, /700 ms/],
-  ['an endless loop of host calls', 'spin_in_host', [], /spin_in_host[^]*700 ms/, /700 ms/],
-  ['scratch memory without end', 'hoard', [], process.env.SANITIZED ? /256 MiB of scratch memory|700 ms/ : /256 MiB of scratch memory/],
+  ['an endless loop', 'spin', [], /spin[^]*2500 ms/, /2500 ms/],
+  ['an endless loop of host calls', 'spin_in_host', [], /spin_in_host[^]*2500 ms/, /2500 ms/],
+  ['scratch memory without end', 'hoard', [], process.env.SANITIZED ? /256 MiB of scratch memory|2500 ms/ : /256 MiB of scratch memory/],
   ['scratch memory at once', 'hoard_at_once', [], /256 MiB of scratch memory/],
-  ['rows without end', 'hoard_rows', [], /heap[^]*(limit|exceed|memory|too large|bytes)|hoard_rows[^]*(memory|700 ms)/i],
+  ['rows without end', 'hoard_rows', [], /heap[^]*(limit|exceed|memory|too large|bytes)|hoard_rows[^]*(memory|2500 ms)/i],
   ['a false pointer', 'false_pointer', [], /false_pointer[^]*SIGSEGV|outside|pointer|note/],
   ['a false length', 'false_length', [], /note|false_length/],
   ['going on after a failed write', 'ignore_failure', [], /mark[^]*id/],
