@@ -605,7 +605,8 @@ static bool answers_call(const FrameHeader *header, const Reader *payload)
     enum { SUBSCRIPTION_ERROR = 3, NO_REQUEST = 1 };
     if (header->kind == FRAME_UPDATE)
         return false;
-    return header->kind != FRAME_MESSAGE || reader_left(payload) < 2 || payload->ptr[0] != SUBSCRIPTION_ERROR || payload->ptr[1] != NO_REQUEST;
+    return header->kind != FRAME_MESSAGE || reader_left(payload) < 2 || payload->ptr[0] != SUBSCRIPTION_ERROR ||
+           payload->ptr[1] != NO_REQUEST;
 }
 
 /* One record of the frame ring; false: it breaks the protocol. */

@@ -553,8 +553,8 @@ static Status delete_in_transaction(Storage *s, PGconn *pg, uint64_t database_id
             put_ident(&sql, str_of(PQgetvalue(t, i, 0)));
             buf_put_text(&sql, ";\n");
         }
-        buf_printf(&sql, "DROP TABLE IF EXISTS %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q, q, q, q,
-                   q);
+        buf_printf(&sql, "DROP TABLE IF EXISTS %s.st_log_0, %s.st_log_1, %s.st_log_2, %s.st_state, %s.st_client, %s.st_sequence;\n", q, q,
+                   q, q, q, q);
         buf_printf(&sql, "DROP SCHEMA %s;\n", q); /* refuses while something of the operator's is left inside */
         if (pg_exec(pg, NULL, err, buf_cstr(&sql)) != S_OK)
             return CONTEXT(err, "dropping the tables of \"%s\"", PQgetvalue(d, 0, 0));
