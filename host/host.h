@@ -91,7 +91,7 @@ struct NetDb {
     Host *host;
     Database *next;
     uint8_t identity[32], owner[32];
-    _Atomic uint64_t id;        /* 0: not yet in the catalog; storage's threads look it up */
+    _Atomic uint64_t id; /* 0: not yet in the catalog; storage's threads look it up */
     char hex[65];
     char name[72]; /* first name, or the hex: for people */
     DbState state;
