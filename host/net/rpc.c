@@ -160,16 +160,21 @@ static void answer_converted(Rpc *p)
 
 static void reply_work(uv_work_t *w) { convert_reply(w->data); }
 
-static void reply_after(uv_work_t *w, int cancelled)
+/* Back from the pool: false when the requester has gone meanwhile. */
+static bool work_ended(Rpc *p)
 {
-    (void)cancelled;
-    Rpc *p = w->data;
     p->r->net->under_way--;
     p->working = false;
     if (p->doomed)
         client_doom(p->c);
-    else
-        answer_converted(p);
+    return !p->doomed;
+}
+
+static void reply_after(uv_work_t *w, int cancelled)
+{
+    (void)cancelled;
+    if (work_ended(w->data))
+        answer_converted(w->data);
 }
 
 static void deliver_error(Rpc *p, Str text)
@@ -329,13 +334,8 @@ static void args_work(uv_work_t *w) { args_convert(w->data); }
 static void args_after(uv_work_t *w, int cancelled)
 {
     (void)cancelled;
-    Rpc *p = w->data;
-    p->r->net->under_way--;
-    p->working = false;
-    if (p->doomed)
-        client_doom(p->c);
-    else
-        call_converted(p);
+    if (work_ended(w->data))
+        call_converted(w->data);
 }
 
 /* ---- the beginning -------------------------------------------------------------------------------------- */

@@ -494,9 +494,8 @@ Status storage_acquire(Storage *s, uint64_t database_id, Lease *ret, Error *err)
     char holder[40] = "";
     Error first;
     memset(&first, 0, sizeof first);
-    Status code = storage_check_server(s, pg, &first); /* what is opened now must not be closed in a moment as of another cluster */
-    if (code == S_OK)
-        code = acquire_once(s, pg, database_id, ret, holder, &first);
+    storage_check_cluster(s, pg); /* what is opened now must not be closed in a moment as of another cluster */
+    Status code = acquire_once(s, pg, database_id, ret, holder, &first);
     if (code == S_BUSY && !strcmp(first.sqlstate, "55P03") && holder[0]) {
         /* a backend of the dead holder hangs inside a transaction */
         PQclear(PQexec(pg, "ROLLBACK"));

@@ -147,6 +147,31 @@ static Status check_database(Storage *s, PGconn *pg, Db *db, Error *err)
     return S_OK;
 }
 
+/* The attached databases one by one, by ascending id, since the list may change between two steps: the next after `*after`, held until db_let_go.
+ * NULL: that was the last. */
+static Db *next_db(Storage *s, uint64_t *after)
+{
+    pthread_mutex_lock(&s->mu);
+    Db *db = NULL;
+    for (Db *d = s->dbs; d; d = d->next)
+        if (d->id > *after && !d->gone && !d->failed && (!db || d->id < db->id))
+            db = d;
+    if (db) {
+        db->users++;
+        *after = db->id;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return db;
+}
+
+static void db_let_go(Storage *s, Db *db)
+{
+    pthread_mutex_lock(&s->mu);
+    db->users--;
+    pthread_cond_broadcast(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* The connection string leads to another cluster than before: nothing that this host holds in memory is known to be there. Every database
  * stops with the reason, and what is opened next comes from the cluster that answers now (rule 26). */
 static void another_cluster(Storage *s, const ServerId *before, const ServerId *now)
@@ -154,65 +179,43 @@ static void another_cluster(Storage *s, const ServerId *before, const ServerId *
     Error why;
     FAIL(&why, S_CONFLICT, "this is another PostgreSQL cluster (system identifier %s, before %s)", now->system, before->system);
     log_error("%s: every database stops, and is opened again from this one", why.text);
-    for (uint64_t after = 0;;) {
-        pthread_mutex_lock(&s->mu);
-        Db *db = NULL;
-        for (Db *d = s->dbs; d; d = d->next)
-            if (d->id > after && !d->gone && !d->failed && (!db || d->id < db->id))
-                db = d;
-        if (db)
-            db->users++;
-        pthread_mutex_unlock(&s->mu);
-        if (!db)
-            return;
-        after = db->id;
+    uint64_t after = 0;
+    for (Db *db; (db = next_db(s, &after));) {
         db_fail(s, db, &why);
-        pthread_mutex_lock(&s->mu);
-        db->users--;
-        pthread_cond_broadcast(&s->cond);
-        pthread_mutex_unlock(&s->mu);
+        db_let_go(s, db);
     }
+}
+
+void storage_check_cluster(Storage *s, PGconn *pg)
+{
+    OWN(result)
+    PGresult *r = PQexec(pg, "SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c");
+    if (PQresultStatus(r) != PGRES_TUPLES_OK)
+        return; /* we may not look; offsets still tell */
+    ServerId now = {.timeline = (uint32_t)pg_i64(r, 0, 1)};
+    snprintf(now.system, sizeof now.system, "%s", PQgetvalue(r, 0, 0));
+    pthread_mutex_lock(&s->mu);
+    ServerId before = s->server;
+    pthread_mutex_unlock(&s->mu);
+    if (before.system[0] && strcmp(before.system, now.system))
+        another_cluster(s, &before, &now);
+    else if (before.system[0] && before.timeline != now.timeline)
+        log_warn("PostgreSQL went from timeline %u to %u (a failover or a restore); comparing offsets", before.timeline, now.timeline);
+    pthread_mutex_lock(&s->mu);
+    s->server = now;
+    pthread_mutex_unlock(&s->mu);
 }
 
 Status storage_check_server(Storage *s, PGconn *pg, Error *err)
 {
-    OWN(result)
-    PGresult *r = PQexec(pg, "SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c");
-    if (PQresultStatus(r) == PGRES_TUPLES_OK) {
-        ServerId now = {.timeline = (uint32_t)pg_i64(r, 0, 1)};
-        snprintf(now.system, sizeof now.system, "%s", PQgetvalue(r, 0, 0));
-        pthread_mutex_lock(&s->mu);
-        ServerId before = s->server;
-        pthread_mutex_unlock(&s->mu);
-        if (before.system[0] && strcmp(before.system, now.system))
-            another_cluster(s, &before, &now);
-        else if (before.system[0] && before.timeline != now.timeline)
-            log_warn("PostgreSQL went from timeline %u to %u (a failover or a restore); comparing offsets", before.timeline, now.timeline);
-        pthread_mutex_lock(&s->mu);
-        s->server = now;
-        pthread_mutex_unlock(&s->mu);
-    }
+    storage_check_cluster(s, pg);
     uint64_t after = 0;
-    for (;;) { /* by ascending id: the list may change between two steps */
-        pthread_mutex_lock(&s->mu);
-        Db *db = NULL;
-        for (Db *d = s->dbs; d; d = d->next)
-            if (d->id > after && !d->gone && !d->failed && (!db || d->id < db->id))
-                db = d;
-        if (db)
-            db->users++;
-        pthread_mutex_unlock(&s->mu);
-        if (!db)
-            return S_OK;
-        after = db->id;
+    for (Db *db; (db = next_db(s, &after));) {
         Status code = check_database(s, pg, db, err);
-        pthread_mutex_lock(&s->mu);
-        db->users--;
-        pthread_cond_broadcast(&s->cond);
-        pthread_mutex_unlock(&s->mu);
-        if (code != S_OK)
-            return code;
+        db_let_go(s, db);
+        TRY(code);
     }
+    return S_OK;
 }
 
 static Status open_log_connection(Storage *s, PGconn **ret, Error *err)

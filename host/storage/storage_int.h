@@ -340,6 +340,7 @@ void chunk_free(Storage *s, Chunk *c);
 void storage_wake_log(Storage *s);
 void storage_wake_materialiser(Storage *s); /* [mu] held */
 MUST_CHECK Status storage_check_server(Storage *s, PGconn *pg, Error *err);
+void storage_check_cluster(Storage *s, PGconn *pg); /* only whether it is the cluster that we know */
 /* Wait on s->cond until `deadline_ns`; false: passed. [mu] held */
 bool storage_wait(Storage *s, uint64_t deadline_ns);
 /* "pid 12 (psql, idle in transaction, 3 s): SELECT ..." for whoever blocks `pid`, or holds locks in `schema` when pid is 0. */
