@@ -409,7 +409,7 @@ static Status publish_update(Publishing *p, Error *err)
     TRY(make_image(p, &db->image, err));
     p->since = since_versions_next(db, &p->image);
     Plan plan;
-    plan_make(&plan, db->image.def, p->def);
+    plan_make(&plan, db->image.def, p->def, NULL);
     if (plan.forbidden.len) {
         Status s = FAIL(err, S_INVALID, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)900),
                         (char *)plan.forbidden.ptr);
@@ -555,7 +555,7 @@ static void publish_update_work(Operation *op)
     }
     if (p->preview) {
         Plan plan;
-        plan_make(&plan, db->image.def, p->def);
+        plan_make(&plan, db->image.def, p->def, NULL);
         p->status = 200;
         p->json = true;
         if (plan.forbidden.len) {

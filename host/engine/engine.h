@@ -43,19 +43,60 @@ Table *engine_table_by_name(Engine *e, Str name);        /* canonical or source 
 const TableDef *table_def(const Table *t);
 uint32_t table_id(const Table *t);
 
-/* A publish: build what the new schema needs beside the old (converted rows, new tables, new indexes)
- * while no transaction is open; then either swap (pointer assignments, cannot fail) or discard. Appended
- * columns get their default. S_CONFLICT when a new unique index finds duplicates, S_TOO_LARGE when the
- * memory limit does not allow a second copy. Unchanged tables are carried over, not copied. */
+/* A publish: build what the new schema needs beside the old (converted rows, new tables, new indexes) while the old goes on working,
+ * then either swap (pointer assignments, cannot fail) or discard.
+ *
+ *   begin ──▶ step, step, ... ──▶ done ──▶ swap or discard; then reap until nothing is left
+ *
+ * Between steps transactions may run. What they commit is followed at once: rows that were converted or indexed are converted
+ * or indexed again. Unchanged tables are carried over, not copied. A failure (a conversion refuses a row, a new unique index finds
+ * duplicates, the memory limit) ends the preparation: every later step returns it, and only discard is left; the old tables never
+ * notice. One preparation at a time. */
 typedef struct EngineNext EngineNext;
+/* Where the rows of a table of the next schema come from. */
+typedef struct EngineColumnSource {
+    int32_t from; /* column of the old table; -1: the column's default */
+    /* NULL: the same type, or one that gained variants. Else makes the new value: native in, native out, memory from `arena`; it may be
+     * called several times for a row, on the executor's thread, inside engine_prepare_step and txn_commit. A failure names table and key. */
+    Status (*convert)(void *user, const void *from, void *to, Arena *arena, Error *err);
+    void *user;
+} EngineColumnSource;
+typedef struct EngineTableSource {
+    uint32_t old_id;                   /* 0: the table begins empty */
+    const EngineColumnSource *columns; /* of the next table; NULL: by name */
+    bool copy;                         /* a table of its own even where the old one could be carried over (a migration will write it) */
+} EngineTableSource;
+/* `sources`: one for each table of `next`, copied; NULL: by table id, columns by name. O(tables). S_TOO_LARGE: the memory limit does
+ * not allow the second copy; S_INVALID: a new column has no default and the table has rows. */
+MUST_CHECK Status engine_prepare_begin(EngineNext **ret, Engine *e, const SchemaImage *next, const EngineTableSource *sources, Error *err);
+/* Convert or index about `rows_max` more rows; no transaction open. `ret_done`: everything stands, also what changed meanwhile. */
+MUST_CHECK Status engine_prepare_step(EngineNext *next, uint32_t rows_max, bool *ret_done, Error *err);
+/* begin and all steps at once. */
 MUST_CHECK Status engine_prepare(EngineNext **ret, Engine *e, const SchemaImage *next, Error *err);
+/* Did following a transaction fail since the last step? S_OK: the preparation is still good. */
+MUST_CHECK Status engine_next_status(const EngineNext *next, Error *err);
+/* Done preparations only. O(tables and indexes), whatever they hold: what is left over is freed by engine_reap. */
 void engine_swap(Engine *e, EngineNext *next);
-void engine_discard(EngineNext *next); /* NULL is fine */
-/* Has nothing changed since the preparation? engine_swap asserts it; when false, discard and prepare again. */
+void engine_discard(EngineNext *next); /* NULL is fine; at any point */
+/* Has nothing changed since the preparation? */
 bool engine_next_is_current(const EngineNext *next);
+/* Free about `rows_max` rows or nodes of what swaps and discards left behind. True: there is more. */
+bool engine_reap(Engine *e, uint32_t rows_max);
 /* Append (commit.h) every sequence that does not begin at its start: those carried over, and new ones behind
  * the values that a column holds already. For the catalog row of the publish. */
 void engine_next_sequences(const EngineNext *next, Buf *out, uint16_t *ret_nsequences);
+/* Which of the next tables are conversions or new (true) and which are the old ones carried over (false)? By position. */
+bool engine_next_is_copy(const EngineNext *next, uint32_t position);
+
+/* A migration's function writes the next tables before the swap: they are lent to an engine of their own, in which one transaction may
+ * be open. Only tables that are copies are there; the others are NULL in engine_table. Nothing may be followed from here on: no
+ * transaction of the old engine until unlend, which leaves committed changes in the next tables (rolled-back ones not). */
+Engine *engine_next_lend(EngineNext *next);
+void engine_next_unlend(EngineNext *next);
+
+/* Rows of a table of the next schema as ROWs of commit.h, in pieces of about `bytes_max`; for storage to write them to PostgreSQL. No
+ * transaction of the old engine meanwhile. `cursor` begins at 0; UINT64_MAX afterwards: that was all. */
+void engine_next_export(const EngineNext *next, uint32_t position, uint64_t *cursor, size_t bytes_max, Buf *out, uint32_t *ret_nrows);
 
 /* ---- loading at start (no transaction open) ---- */
 

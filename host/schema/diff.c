@@ -28,9 +28,9 @@ static const struct StepInfo {
     [STEP_ADD_INDEX] = {CLASS_SAFE, "Created index", 'g'},
     [STEP_ADD_SEQUENCE] = {CLASS_SAFE, "Added auto-increment", 'g'},
     [STEP_CHANGE_ACCESS] = {CLASS_SAFE, "Changed access", 'y'}, /* MAY_BREAK when it narrows */
-    [STEP_ADD_REDUCER] = {CLASS_SAFE, "Added", 'g'},
-    [STEP_CHANGE_REDUCER] = {CLASS_MAY_BREAK, "Changed", 'y'},
-    [STEP_REMOVE_REDUCER] = {CLASS_MAY_BREAK, "Removed", 'r'},
+    [STEP_ADD_FUNCTION] = {CLASS_SAFE, "Added", 'g'},
+    [STEP_CHANGE_FUNCTION] = {CLASS_MAY_BREAK, "Changed", 'y'},
+    [STEP_REMOVE_FUNCTION] = {CLASS_MAY_BREAK, "Removed", 'r'},
 };
 
 /* ---- recording -------------------------------------------------------------------------------- */
@@ -393,9 +393,9 @@ static bool find_function(const ModuleDef *def, uint32_t n, FunctionAt get, Str 
 static void function_step(Diff *d, StepKind kind, const char *what, Str name, StepClass worst)
 {
     Step *s = add_step(d, kind, NULL, NULL);
-    s->function = name;
+    s->name = name;
     s->function_kind = what;
-    s->class_ = kind == STEP_ADD_REDUCER ? CLASS_SAFE : worst;
+    s->class_ = kind == STEP_ADD_FUNCTION ? CLASS_SAFE : worst;
 }
 
 static void compare_functions(Diff *d, const char *what, uint32_t nold, uint32_t nnew, FunctionAt get, StepClass worst)
@@ -404,14 +404,14 @@ static void compare_functions(Diff *d, const char *what, uint32_t nold, uint32_t
     for (uint32_t i = 0; i < nold; i++) {
         a = get(d->from, i);
         if (!find_function(d->to, nnew, get, a.name, &b))
-            function_step(d, STEP_REMOVE_REDUCER, what, a.name, worst);
+            function_step(d, STEP_REMOVE_FUNCTION, what, a.name, worst);
         else if (a.hidden != b.hidden || a.flavour != b.flavour || !type_equal(a.params, b.params) || !type_equal(a.ret, b.ret))
-            function_step(d, STEP_CHANGE_REDUCER, what, a.name, worst);
+            function_step(d, STEP_CHANGE_FUNCTION, what, a.name, worst);
     }
     for (uint32_t i = 0; i < nnew; i++) {
         b = get(d->to, i);
         if (!find_function(d->from, nold, get, b.name, &a))
-            function_step(d, STEP_ADD_REDUCER, what, b.name, worst);
+            function_step(d, STEP_ADD_FUNCTION, what, b.name, worst);
     }
 }
 
@@ -436,7 +436,7 @@ static void (*const module_rules[])(Diff *d) = {
     rule_tables_removed, rule_tables_added, rule_reducers, rule_procedures, rule_views,
 };
 
-static Str step_name(const Step *s) { return s->function.len ? s->function : (s->new_table ? s->new_table : s->old_table)->name; }
+static Str step_name(const Step *s) { return s->name.len ? s->name : (s->new_table ? s->new_table : s->old_table)->name; }
 
 static int step_order(const void *x, const void *y)
 {
@@ -447,8 +447,24 @@ static int step_order(const void *x, const void *y)
     return c ? c : (a->first > b->first) - (a->first < b->first);
 }
 
-void plan_make(Plan *ret_plan, const ModuleDef *from, const ModuleDef *to)
+static void find_sources(Diff *d)
 {
+    TableSource *sources = ARENA_ARRAY(&d->plan->arena, TableSource, d->to->ntables + 1);
+    for (uint32_t i = 0; i < d->to->ntables; i++) {
+        const TableDef *new = &d->to->tables[i], *old = table_named(d->from, new->name);
+        if (!old)
+            continue;
+        ColumnSource *columns = ARENA_ARRAY(&d->plan->arena, ColumnSource, new->ncols);
+        for (uint16_t c = 0; c < new->ncols; c++)
+            columns[c].from = table_def_column(old, new->cols[c].name);
+        sources[i] = (TableSource){.old = old, .columns = columns};
+    }
+    d->plan->sources = sources;
+}
+
+void plan_make(Plan *ret_plan, const ModuleDef *from, const ModuleDef *to, const Migrations *pending)
+{
+    (void)pending;
     *ret_plan = (Plan){0};
     Diff d = {ret_plan, from, to, 0};
     for (size_t r = 0; r < COUNT_OF(module_rules); r++)
@@ -462,6 +478,7 @@ void plan_make(Plan *ret_plan, const ModuleDef *from, const ModuleDef *to)
         ret_plan->nsteps = 0;
         return;
     }
+    find_sources(&d);
     if (ret_plan->nsteps)
         qsort(ret_plan->steps, ret_plan->nsteps, sizeof *ret_plan->steps, step_order);
     for (uint32_t i = 0; i < ret_plan->nsteps; i++)
@@ -539,7 +556,7 @@ static void put_step(Buf *out, const Step *s, bool colour)
         put_table_name(out, new, colour);
         buf_printf(out, " (%s -> %s)", access[old->access], access[new->access]);
         break;
-    default: buf_put_str_raw(out, s->function);
+    default: buf_put_str_raw(out, s->name);
     }
 }
 
@@ -557,8 +574,8 @@ void plan_print(Buf *out, const Plan *plan, bool colour)
         const Step *s = &plan->steps[i];
         const struct StepInfo *info = &step_infos[s->kind];
         const char *start = info->colour == 'g' ? "\033[1;32m" : info->colour == 'r' ? "\033[1;31m" : "\033[1;33m";
-        buf_printf(out, "%s%s%s%s%s: ", colour ? start : "", info->verb, s->function.len ? " " : "",
-                   s->function.len ? s->function_kind : "", colour ? "\033[0m" : "");
+        buf_printf(out, "%s%s%s%s%s: ", colour ? start : "", info->verb, s->name.len ? " " : "", s->name.len ? s->function_kind : "",
+                   colour ? "\033[0m" : "");
         put_step(out, s, colour);
         if (s->class_ != CLASS_SAFE)
             buf_printf(out, "%s%s%s", colour ? "\033[33m" : "", remarks[s->class_], colour ? "\033[0m" : "");

@@ -61,7 +61,7 @@ static const ColumnDef *read_columns(Reading *rd, TableDef *t, const RawTable *r
     ColumnDef *cols = ARENA_ARRAY(rd->a, ColumnDef, t->ncols);
     for (uint32_t i = 0; i < t->ncols; i++) {
         const Field *f = &t->row->fields[i];
-        cols[i] = (ColumnDef){.name = f->name, .type = f->type, .offset = f->offset};
+        cols[i] = (ColumnDef){.name = f->name, .source_name = f->name, .type = f->type, .offset = f->offset};
     }
     for (uint32_t i = 0; i < raw->ndefaults; i++)
         if (raw->defaults[i].col < t->ncols) { /* the last one of a column wins; a second one is a problem anyway */
@@ -159,7 +159,11 @@ static void read_indexes(Reading *rd, TableDef *t, const RawTable *raw)
             continue;
         IndexDef *ix = &out[t->nindexes++];
         const RawName *given = explicit_name(rd, NAME_INDEX, in->source_name);
-        *ix = (IndexDef){.accessor = in->accessor, .algorithm = in->algorithm, .ncols = (uint16_t)in->cols.n, .cols = in->cols.cols};
+        *ix = (IndexDef){.source_name = in->source_name,
+                         .accessor = in->accessor,
+                         .algorithm = in->algorithm,
+                         .ncols = (uint16_t)in->cols.n,
+                         .cols = in->cols.cols};
         ix->name = given ? given->canonical : generated_name(rd->a, t->name, t->cols, ix->ncols, ix->cols, suffixes[in->algorithm]);
         ix->unique = is_unique(t, ix);
     }
@@ -308,7 +312,7 @@ static void read_reducers(Reading *rd)
         Str name = canonical(rd, NAME_FUNCTION, f->source_name);
         const char *label = function_label(rd, "reducer", name);
         check_reducer_returns(rd, f, label);
-        out[i] = (ReducerDef){name, function_params(rd, f->params, label), f->is_private, LIFECYCLE_NONE};
+        out[i] = (ReducerDef){name, f->source_name, function_params(rd, f->params, label), f->is_private, LIFECYCLE_NONE};
     }
     rd->def->nreducers = rd->raw->nreducers;
     rd->def->reducers = out;
@@ -321,19 +325,23 @@ static void read_procedures(Reading *rd)
         const RawFunction *f = &rd->raw->procedures[i];
         Str name = canonical(rd, NAME_FUNCTION, f->source_name);
         const char *label = function_label(rd, "procedure", name);
-        out[i] = (ProcedureDef){name, function_params(rd, f->params, label), function_return(rd, f->ok, label), f->is_private};
+        out[i] =
+            (ProcedureDef){name, f->source_name, function_params(rd, f->params, label), function_return(rd, f->ok, label), f->is_private};
     }
     rd->def->nprocedures = rd->raw->nprocedures;
     rd->def->procedures = out;
 }
 
-/* Rule R30: Option<Row>, Array<Row> or `{ __query__: Row }`. */
-static bool is_view_return(const Type *t)
+/* Rule R30: Option<Row>, Array<Row> or `{ __query__: Row }`. The row, or NULL. */
+static const Type *view_row(const Type *t, ViewResult *ret)
 {
     const Type *row = t->kind == TYPE_OPTION || t->kind == TYPE_ARRAY ? t->elem : NULL;
-    if (t->kind == TYPE_PRODUCT && t->ref < 0 && t->nfields == 1 && str_is(t->fields[0].name, "__query__"))
+    *ret = t->kind == TYPE_OPTION ? VIEW_OPTION : VIEW_ARRAY;
+    if (t->kind == TYPE_PRODUCT && t->ref < 0 && t->nfields == 1 && str_is(t->fields[0].name, "__query__")) {
         row = t->fields[0].type;
-    return row && row->kind == TYPE_PRODUCT && row->ref >= 0;
+        *ret = VIEW_QUERY;
+    }
+    return row && row->kind == TYPE_PRODUCT && row->ref >= 0 ? row : NULL;
 }
 
 static void read_views(Reading *rd)
@@ -344,10 +352,20 @@ static void read_views(Reading *rd)
         Str name = canonical(rd, NAME_FUNCTION, f->source_name);
         const char *label = function_label(rd, "view", name);
         const Type *ret = read_type(rd, f->ok, arena_sprintf(rd->a, "%s, return value", label));
-        if (ret && !is_view_return(ret))
+        ViewResult result = VIEW_ARRAY;
+        const Type *row = ret ? view_row(ret, &result) : NULL;
+        if (ret && !row)
             problem(&rd->problems, "%s: must return Option or Array of a named row type", label);
-        out[i] =
-            (ViewDef){name, f->view_index, f->is_public, f->is_anonymous, function_params(rd, f->params, label), ret ? ret : &type_unit};
+        out[i] = (ViewDef){.name = name,
+                           .source_name = f->source_name,
+                           .index = f->view_index,
+                           .is_public = f->is_public,
+                           .is_anonymous = f->is_anonymous,
+                           .params = function_params(rd, f->params, label),
+                           .ret = ret ? ret : &type_unit,
+                           .result = result,
+                           .row = row ? row : &type_unit,
+                           .pk = -1};
         if (out[i].params->nfields)
             problem(&rd->problems, "%s: a view takes no parameters; read them from a table", label);
     }

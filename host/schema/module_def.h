@@ -19,7 +19,8 @@ typedef enum Access { ACCESS_PUBLIC, ACCESS_PRIVATE } Access; /* numbers as on t
 typedef enum Lifecycle { LIFECYCLE_INIT, LIFECYCLE_CONNECT, LIFECYCLE_DISCONNECT, LIFECYCLE_NONE } Lifecycle;
 
 typedef struct ColumnDef {
-    Str name; /* canonical */
+    Str name;        /* canonical */
+    Str source_name; /* as the module wrote it: an alias in generated code */
     const Type *type;
     uint32_t offset; /* in the row struct */
     bool has_default;
@@ -27,8 +28,9 @@ typedef struct ColumnDef {
 } ColumnDef;
 
 typedef struct IndexDef {
-    Str name;     /* canonical: TABLE_COLS_idx_btree */
-    Str accessor; /* may be empty */
+    Str name;        /* canonical: TABLE_COLS_idx_btree */
+    Str source_name; /* as the module wrote it: the key of explicit names */
+    Str accessor;    /* may be empty */
     IndexAlgorithm algorithm;
     bool unique; /* a unique constraint covers exactly these columns */
     uint16_t ncols;
@@ -70,25 +72,36 @@ typedef struct TableDef {
     const ScheduleDef *schedule; /* or NULL */
 } TableDef;
 
+/* Functions: `name` is canonical, `source_name` as the module wrote it. */
 typedef struct ReducerDef {
-    Str name;
+    Str name, source_name;
     const Type *params; /* product */
     bool is_private;    /* callable by the owner and the host only */
     Lifecycle lifecycle;
 } ReducerDef;
 typedef struct ProcedureDef {
-    Str name;
+    Str name, source_name;
     const Type *params;
     const Type *ret;
     bool is_private;
 } ProcedureDef;
+typedef enum ViewResult { VIEW_OPTION, VIEW_ARRAY, VIEW_QUERY } ViewResult;
 typedef struct ViewDef {
-    Str name;
+    Str name, source_name;
     uint32_t index;
     bool is_public, is_anonymous;
     const Type *params;
     const Type *ret;
+    ViewResult result; /* the shape of `ret` */
+    const Type *row;   /* the product inside */
+    int32_t pk;        /* column of `row`, -1: none */
 } ViewDef;
+typedef struct RlsDef { /* row level security; only the root module's */
+    Str sql;
+} RlsDef;
+typedef struct HttpRouteDef {
+    Str handler, method, path; /* method "ANY" or upper case */
+} HttpRouteDef;
 
 typedef struct ModuleDef {
     Arena arena;
@@ -110,6 +123,14 @@ typedef struct ModuleDef {
     const ProcedureDef *procedures;
     uint32_t nviews;
     const ViewDef *views;
+    uint32_t nrls;
+    const RlsDef *rls; /* sorted by text */
+    uint32_t nhttp_handlers;
+    const Str *http_handlers;
+    uint32_t nhttp_routes;
+    const HttpRouteDef *http_routes;
+    uint32_t nsubmodules;
+    const Str *submodules; /* their namespaces, "a.b" when nested; their tables and functions stand in the lists above as NAMESPACE.NAME */
 } ModuleDef;
 
 /* Limits of a definition read from outside. */

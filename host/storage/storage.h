@@ -141,7 +141,7 @@ MUST_CHECK Status storage_allocate_table_ids(Storage *s, uint32_t count, uint32_
 typedef struct Publish {
     const SchemaImage *old_image; /* NULL: first publish */
     const SchemaImage *new_image; /* version = old + 1, ids filled in */
-    const Plan *plan;             /* NULL: first publish, every table is new */
+    const Plan *plan;             /* NULL: first publish or reset, every table is new */
     Bytes program;
     uint8_t program_hash[32];
     uint8_t publisher[32];
@@ -151,12 +151,45 @@ typedef struct Publish {
     uint8_t identity[32], owner[32];
     bool reset;         /* with lease: drop all data and start over from new_image (names stay) */
     Bytes first_record; /* the commit record of `init`, offset 1; may be empty */
+    /* updates: */
+    uint16_t nsequences; /* where auto-increment columns of the new version stand: CommitSequence parts of commit.h */
+    Bytes sequences;
+    uint32_t nrewrite; /* tables (ids) whose rows PostgreSQL takes from memory: emptied, altered, filled by `rows` */
+    const uint32_t *rewrite;
+    void *user;
+    /* The next piece of such a table as ROWs of commit.h in the new definition; `cursor` begins at 0, UINT64_MAX: that was all. Called
+     * on the thread of storage_publish, inside its transaction. */
+    Status (*rows)(void *user, uint32_t table_id, uint64_t *cursor, Buf *ret_rows, uint32_t *ret_nrows, Error *err);
+    uint32_t migration;       /* the highest migration that has run with this version (0: none) */
+    Str plan_text, plan_json; /* for the history; plan_json may be empty */
+    bool dry_run;             /* do everything, then roll back; S_OK: it would have worked */
 } Publish;
-/* One PostgreSQL transaction: fence, DDL, backfill, catalog row, first log row, COMMIT. For an update the database is attached, paused
- * and settled; storage continues with the new image afterwards by itself. On failure everything is rolled back and the text says at which
+/* One PostgreSQL transaction: fence, DDL, backfill, catalog row, first log row, COMMIT. One attempt. For an update the database is
+ * attached, its worker paused and everything settled; storage continues with the new image afterwards by itself, or, on failure, with the old
+ * one. On failure everything is rolled back and the text says at which
  * step and why. `ret_unknown` true: the connection broke during COMMIT and the catalog could not be asked: neither version may run until
- * storage_publish_outcome has told. S_CONFLICT: name or identity taken; S_BUSY: a table is locked (blocker named). */
+ * storage_publish_outcome has told. S_CONFLICT: name or identity taken, or the catalog holds another version; S_BUSY: a table is locked
+ * (blocker named) or another publisher is at work: try again; S_INVALID: the tables were changed by hand, or hold what the new definition
+ * refuses (rows listed). */
 MUST_CHECK Status storage_publish(Storage *s, const Publish *p, uint64_t *ret_database_id, bool *ret_unknown, Error *err);
+/* Wait until the tables show everything that was complete at the call, while records go on coming; the materialiser does not wait for its
+ * lag bound meanwhile. S_UNAVAILABLE after the deadline, naming the blocker. */
+MUST_CHECK Status storage_catch_up(Storage *s, uint64_t database_id, uint32_t timeout_ms, Error *err);
+/* Are the tables in PostgreSQL what the catalog says (rule 29)? S_INVALID names the difference. */
+MUST_CHECK Status storage_check_tables(Storage *s, const Lease *lease, const SchemaImage *image, Error *err);
+
+typedef struct PublishRecord { /* one publish, from the catalog */
+    uint32_t version, migration;
+    int64_t published_us, duration_us;
+    uint8_t publisher[32], program_hash[32]; /* publisher in wire order */
+    bool reset;
+    Str plan, plan_json, ddl;
+} PublishRecord;
+/* The newest first; `limit` 0: all. */
+MUST_CHECK Status storage_history(Storage *s, uint64_t database_id, uint32_t limit, Arena *a, uint32_t *ret_n, PublishRecord **ret,
+                                  Error *err);
+/* The highest migration that has run on a database. */
+MUST_CHECK Status storage_migration(Storage *s, uint64_t database_id, uint32_t *ret_migration, Error *err);
 /* Which schema version is stored; S_UNAVAILABLE while PostgreSQL does not answer. */
 MUST_CHECK Status storage_publish_outcome(Storage *s, const uint8_t identity[32], uint32_t *ret_version, Error *err);
 /* The DDL that a publish would run, for the plan shown to people. */

@@ -7,12 +7,19 @@
 #define HOST_WORKER_CORE_H
 
 #include "host/query/query.h"
+#include "host/schema/migration.h"
 #include "host/worker/records.h"
 #include "sdk/spacetimedb.h"
 
 /* What a module is to the core: a definition and a way to call its functions. The loader makes one from a .so, the
  * simulator from its own functions. */
 typedef struct Module Module;
+typedef struct ModuleOldTable { /* ST_OLD_TABLE: a table as it was before a migration */
+    uint32_t item;              /* position in `items` */
+    uint32_t version;           /* the migration that reads it */
+    Str table;                  /* its name before */
+    const Type *row;
+} ModuleOldTable;
 struct Module {
     ModuleDef *def;   /* one reference */
     Bytes definition; /* what `def` was read from: the V10 bytes the module declares; the Module's own */
@@ -23,6 +30,12 @@ struct Module {
     uint32_t nitems;
     /* Call reducer `id` (position in def->reducers) with native arguments (struct of def->reducers[id].params). */
     st_status (*call_reducer)(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args);
+    Migrations migrations; /* the Module's own */
+    uint32_t nold_tables;
+    const ModuleOldTable *old_tables;
+    /* Operation `position` of migration `version`: RUN (from and to NULL), or CONVERT_COLUMN with a value of the old type and room, zeroed,
+     * for one of the new. NULL when there are no migrations. */
+    st_status (*call_migration)(Module *m, uint32_t version, uint32_t position, st_reducer_ctx *ctx, const void *from, void *to);
     void (*unload)(Module *m); /* frees the Module */
 };
 

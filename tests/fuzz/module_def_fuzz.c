@@ -18,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(utf8_valid(buf_str(&text)));
     ModuleDef *none = module_def_empty();
     Plan same, first, last;
-    plan_make(&same, def, def);
-    plan_make(&first, none, def);
-    plan_make(&last, def, none);
+    plan_make(&same, def, def, NULL);
+    plan_make(&first, none, def, NULL);
+    plan_make(&last, def, none, NULL);
     ASSERT(same.nsteps == 0 && same.forbidden.len == 0);
     ASSERT(first.forbidden.len == 0);
     plan_print(&text, &first, true);

@@ -137,7 +137,7 @@ static void expect(const char *old, const char *new, const char *want)
     ModuleDef *from = parse_module(old), *to = parse_module(new);
     Plan plan;
     Buf text = {0};
-    plan_make(&plan, from, to);
+    plan_make(&plan, from, to, NULL);
     plan_print(&text, &plan, false);
     assert_string_equal(buf_cstr(&text), want);
     assert_true(plan.forbidden.len == 0 || plan.nsteps == 0);
@@ -313,7 +313,7 @@ static void colours_surround_verbs_and_tables(void **state)
     ModuleDef *from = parse_module(""), *to = parse_module("T(a u8)");
     Plan plan;
     Buf text = {0};
-    plan_make(&plan, from, to);
+    plan_make(&plan, from, to, NULL);
     plan_print(&text, &plan, true);
     assert_string_equal(buf_cstr(&text), "\033[1;32mCreated table\033[0m: \033[1;36mT\033[0m (public)\n");
     buf_done(&text);
