@@ -2,11 +2,11 @@
 // connected under has them, and PostgreSQL's view of the same.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import assert from 'node:assert/strict';
 import { bin, root, scratchDir, until, within } from '../lib.mjs';
-import { Wire, bytes, str, u32, u64, u8 } from '../../clients/wire.mjs';
+import { Wire, str, u32, u8 } from '../../clients/wire.mjs';
 import { decodeRow, definition, exactJson, pgColumns, pgIndexes, sampleRow, source, toJson, toPg, widened } from './notation.mjs';
 
 export const run = (program, args, { input = '', env = {}, cwd } = {}) => within(`${program} ${args.slice(0, 4).join(' ')}`, new Promise(done => {
@@ -223,19 +223,19 @@ export class Migrating {
       assert.deepEqual(sorted(await this.memory(table)), sorted(rows.map(row => t.columns.map(c => toJson(this.def, c.type, row[c.name])))), `rows of ${table} in memory`);
     }
   }
-  // The answer of the last statement.
   async psql(...statements) {
     const r = await run('psql', [this.host.conninfo, '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', ...statements.flatMap(sql => ['-c', sql])], { env: { PGTZ: 'UTC' } });
     assert.equal(r.status, 0, `psql ${statements}: ${r.err}`);
     return r.out.trim();
   }
-  settle() { return this.psql(`select spacetime.settle('${this.name}')`); }
+  // Once the tables show everything.
+  settled(...statements) { return this.psql(`do $$ begin perform spacetime.settle('${this.name}'); end $$`, ...statements); }
   // Everything of this database in PostgreSQL, in one query.
   async stored() {
     const tables = [...this.def.tables.values()].filter(t => !t.isEvent), schema = `'${this.name}'`;
     const ident = name => `"${name.replaceAll('"', '""')}"`;
     const rows = tables.map(t => `'${t.name}', (select coalesce(json_agg(t), '[]') from (select ${t.columns.map(c => ident(c.name)).join(', ')} from "${this.name}".${ident(t.name)}) t)`);
-    const text = await this.psql(`do $$ begin perform spacetime.settle(${schema}); end $$`, `select json_build_object(
+    const text = await this.settled(`select json_build_object(
       'version', (select schema_version from spacetime.databases where schema_name = ${schema}),
       'columns', (select coalesce(json_object_agg(table_name, list), '{}') from (select table_name, json_agg(json_build_array(column_name, data_type, is_nullable) order by ordinal_position) list
         from information_schema.columns where table_schema = ${schema} and table_name !~ '^st_' and column_name <> 'st_row' group by 1) c),
@@ -276,5 +276,17 @@ export class Migrating {
   async cliPublish(file, args = [], options) { return this.cli(['publish', this.name, '-b', file, ...args], options); }
 }
 
-export const copy = (from, to) => { copyFileSync(from, to); return to; };
-export { bytes, str, u32, u64, u8 };
+// The row arrives at a client, in the columns that the client knows.
+export async function arrives(viewer, table, row) {
+  const known = Object.fromEntries(viewer.def.tables.get(table.name).columns.map(c => [c.name, row[c.name]]));
+  await until(`the new row of ${table.name} at a client`, () => {
+    if (viewer.failure) throw viewer.failure;
+    return ((table.isEvent ? viewer.events : viewer.rows).get(table.name) ?? []).some(x => keyOf(x) === keyOf(known));
+  }, 10);
+}
+// 3,000 bytes that do not compress.
+export function longText() {
+  let text = '', x = 12345;
+  while (text.length < 3000) { x = (x * 1103515245 + 12345) % 2147483648; text += x.toString(36); }
+  return text.slice(0, 3000);
+}

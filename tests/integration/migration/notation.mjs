@@ -63,22 +63,22 @@ class Definition {
   #table(c, columns, rest) {
     const t = { c, name: c, columns: [], indexes: [], uniques: [], isPublic: true, isEvent: false, schedule: null };
     for (const text of split(columns)) {
-      const m = /^([^\s>]+)(?:>(\S+))? (\S*?[\w\]])([*!~][*!~hd]*)?(?:=(.*))?$/u.exec(text);
+      const m = /^([^\s>/]+)(?:([>/])(\S+))? (\S*?[\w\]])([*!~][*!~hd]*)?(?:=(.*))?$/u.exec(text);
       if (!m) throw new Error(`cannot read column: ${text}`);
-      const [, member, named, type, marks = '', fallback] = m;
-      const column = { member, name: named ?? member, named, type, pk: marks.includes('*'), unique: /[*!]/.test(marks), auto: marks.includes('~'), behind: /[hd]/.exec(marks)?.[0], index: null, sequence: null };
+      const [, member, how, name, type, marks = '', fallback] = m;
+      const column = { member, name: name ?? member, named: how === '>' ? name : null, type, pk: marks.includes('*'), unique: /[*!]/.test(marks), auto: marks.includes('~'), behind: /[hd]/.exec(marks)?.[0], index: null, sequence: null };
       if (fallback !== undefined) { column.fallbackText = fallback; column.fallback = this.#value(type, fallback); }
       t.columns.push(column);
     }
-    for (const word of rest.match(/(?:as \S+|[^\s(]+(?:\([^)]*\))?)/gu) ?? []) {
+    for (const word of rest.match(/(?:(?:as|by) \S+|[^\s(]+(?:\([^)]*\))?)/gu) ?? []) {
       let m;
       if (word === 'priv') t.isPublic = false;
       else if (word === 'pub') t.isPublic = true;
       else if (word === 'ev') t.isEvent = true;
-      else if ((m = /^as (\S+)$/u.exec(word))) t.name = m[1];
+      else if ((m = /^(as|by) (\S+)$/u.exec(word))) { t.name = m[2]; t.named = m[1] === 'as'; }
       else if ((m = /^sch:(\w+)\((\w+)\)$/.exec(word))) t.schedule = { f: m[1], at: m[2] };
       else if ((m = /^seq:(\w+)\((.*)\)$/.exec(word))) t.columns.find(c => c.member === m[1]).sequence = m[2];
-      else if ((m = /^([ih]):(\w+)$/u.exec(word))) t.columns.find(c => c.member === m[2]).index = m[1];
+      else if ((m = /^([ih]):([\p{L}\p{N}_]+)$/u.exec(word))) t.columns.find(c => c.member === m[2]).index = m[1];
       else if ((m = /^(?:(\w+)=)?([ihu]):\((.*)\)$/.exec(word))) {
         const cols = split(m[3]);
         (m[2] === 'u' ? t.uniques : t.indexes).push({ kind: m[2], cols, accessor: m[1] ?? `by_${cols.join('_')}` });
@@ -175,7 +175,7 @@ function attribute(c) {
 function cTable(t) {
   const columns = t.columns.map(c => { const a = attribute(c); return `    (${cType(c.type)}, ${c.member}${a ? `, ${a}` : ''})`; });
   const lines = [`ST_${t.isEvent ? 'EVENT_' : ''}TABLE(${t.c}, ${t.isPublic ? 'PUBLIC' : 'PRIVATE'},\n${columns.join(',\n')});`];
-  if (t.name !== t.c) lines.push(`ST_TABLE_NAME(${t.c}, "${t.name}");`);
+  if (t.named) lines.push(`ST_TABLE_NAME(${t.c}, "${t.name}");`);
   for (const c of t.columns) {
     if (c.named) lines.push(`ST_COLUMN_NAME(${t.c}, ${c.member}, "${c.named}");`);
     if (c.sequence) lines.push(`ST_SEQUENCE(${t.c}, ${c.member}, ${c.sequence});`);
