@@ -1,6 +1,7 @@
 // Migrations that the author writes in the module (ST_MIGRATION): what the rules forbid becomes possible, once for each database, inside the
 // transaction of the publish, shown in the plan, and refused with the rows listed when the data does not allow it.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { Host, main, test, within } from './lib.mjs';
 import { definition } from './migration/notation.mjs';
 import { Migrating, arrives, compileModule, lanes } from './migration/kit.mjs';
@@ -135,16 +136,14 @@ test('two tables are merged', async () => {
 });
 test('a table is split', async () => {
   const k = await begin('split', 'person(id u32*, name str, street str)', { person: [1, 2] });
-  await migrate(k, ['person(id u32*, name str)', 'home(id u64*~, person u32, street str) i:person',
+  await migrate(k, ['person(id u32*, name str)', 'home(person u32*, street str)',
     'ST_OLD_TABLE(1, was, person, (uint32_t, id, PK), (st_str, name), (st_str, street));',
     'static st_status split(st_reducer_ctx *ctx) {',
     '    ST_FOR(was, p, was_all(ctx->db)) { home h = { .person = p->id, .street = st_format(ctx, "%.*s street", ST_FMT(p->street)) }; st_status s = home_insert(ctx->db, &h); if (s) return s; }',
     '    return ST_OK;', '}',
     'ST_MIGRATION(1, "homes are of their own", ST_DROP_COLUMN(person, street), ST_RUN(split));'].join('\n'),
   { steps: 'RemoveColumn AddTable RunMigration', breaks: true, title: 'homes are of their own',
-    rows: { person: [{ id: 1, name: 's1' }, { id: 2, name: 's2' }], home: await homes() } });
-  // In what order the old rows are met is not promised, so neither is which home gets which number.
-  async function homes() { return [{ id: 1, person: 1, street: 's1 street' }, { id: 2, person: 2, street: 's2 street' }]; }
+    rows: { person: [{ id: 1, name: 's1' }, { id: 2, name: 's2' }], home: [{ person: 1, street: 's1 street' }, { person: 2, street: 's2 street' }] } });
 });
 test('the rows of a table are replaced', async () => {
   const k = await begin('replace', 'T(a u32, b str)', { T: [1, 2, 3] });
@@ -175,8 +174,7 @@ test('a unique constraint over duplicates is refused, with the rows', async () =
 test('a primary key over data that allows it, and where it moves', async () => {
   const k = await begin('key', 'T(a u32, b str)', { T: [1, 2] });
   await migrate(k, 'T(a u32*, b str)\nST_MIGRATION(1, "a is the key", ST_ADD_PRIMARY_KEY(T, a));', { steps: 'AddIndex AddConstraint ChangePrimaryKey', breaks: false, title: 'a is the key' });
-  await migrate(k, 'T(a u32!, b str*)\nST_MIGRATION(1, "a is the key", ST_ADD_PRIMARY_KEY(T, a));\nST_MIGRATION(2, "b is the key", ST_ADD_PRIMARY_KEY(T, b));', { steps: 'AddIndex AddConstraint ChangePrimaryKey', breaks: false, title: 'b is the key', tag: 'second' })
-    .catch(error => { if (!/60/.test(error.message)) throw error; });
+  await migrate(k, 'T(a u32!, b str*)\nST_MIGRATION(1, "a is the key", ST_ADD_PRIMARY_KEY(T, a));\nST_MIGRATION(2, "b is the key", ST_ADD_PRIMARY_KEY(T, b));', { steps: 'AddIndex AddConstraint ChangePrimaryKey', breaks: false, title: 'b is the key', tag: 'second' });
 });
 test('a primary key over duplicates is refused, with the rows', async () => {
   const k = await begin('key-bad', 'T(a u32, b str)', {});
@@ -231,7 +229,7 @@ test('what a migration does not say stays forbidden', async () => {
   const plan = await k.plan(await compileModule('T(a u32*)\nST_MIGRATION(1, "U goes", ST_DROP_TABLE(U));', 'new'));
   assert.ok(!plan.allowed);
   assert.deepEqual(plan.reasons.map(r => `${r.kind} ${r.column}`), ['RemoveColumn b']);
-  const wrong = await host.http('POST', '/v1/database/partly/pre_publish', { body: (await import('node:fs')).readFileSync(await compileModule('T(a u32*, b str)\nU(x u32)\nST_MIGRATION(1, "a slip", ST_DROP_COLUMN(T, bb));', 'slip')) });
+  const wrong = await host.http('POST', '/v1/database/partly/pre_publish', { body: readFileSync(await compileModule('T(a u32*, b str)\nU(x u32)\nST_MIGRATION(1, "a slip", ST_DROP_COLUMN(T, bb));', 'slip')) });
   assert.match(wrong.text, /bb/, 'a name that does not exist is told');
   assert.doesNotMatch(wrong.text, /AutoMigrate/);
   await k.check();
@@ -244,7 +242,7 @@ test('a dry run executes the migration and takes it back', async () => {
   assert.equal(await k.which(), 'old');
   await k.check();
   await k.insert('T', { a: 3, price: 'many' });
-  const bad = await host.http('POST', `/v1/database/dry/pre_publish?dry_run=true`, { body: (await import('node:fs')).readFileSync(file) });
+  const bad = await host.http('POST', `/v1/database/dry/pre_publish?dry_run=true`, { body: readFileSync(file) });
   assert.equal(bad.status, 400, bad.text);
   assert.match(bad.text, /not a number: many/);
   const cli = await k.cliPublish(file, ['--dry-run', '--yes']);
