@@ -254,7 +254,7 @@ export class Migrating {
     assert.deepEqual(stored.access, Object.fromEntries([...this.def.tables.values()].map(t => [t.name, t.isPublic])), 'access in the catalog');
     for (const t of tables) {
       assert.deepEqual((stored.indexes[t.name] ?? []).filter(x => x !== 'unique (st_row)').sort(), pgIndexes(t), `indexes of ${t.name} in PostgreSQL`);
-      assert.deepEqual(sorted(stored.rows[t.name].map(row => t.columns.map(c => row[c.name]))),
+      if (this.rows.has(t.name)) assert.deepEqual(sorted(stored.rows[t.name].map(row => t.columns.map(c => row[c.name]))),
         sorted(this.rows.get(t.name).map(row => t.columns.map(c => toPg(this.def, c.type, row[c.name])))), `rows of ${t.name} in PostgreSQL`);
     }
     return stored;
