@@ -271,6 +271,11 @@ bool module_builder_name_index(ModuleBuilder *b, uint32_t table, Str accessor, S
 
 void module_builder_snake_case(ModuleBuilder *b) { b->snake_case = true; }
 
+Str module_builder_canonical(ModuleBuilder *b, Str name, bool is_variant)
+{
+    return b->snake_case ? name_convert(&b->arena, name, is_variant ? CASE_LOWER_CAMEL : CASE_SNAKE) : arena_str(&b->arena, name);
+}
+
 void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function)
 {
     ASSERT(table < b->ntables);

@@ -196,6 +196,8 @@ void module_builder_name_function(ModuleBuilder *b, Str function, Str canonical)
 MUST_CHECK bool module_builder_name_index(ModuleBuilder *b, uint32_t table, Str accessor, Str canonical);
 /* Names that are not given become snake_case when the definition is read. Default: they stay as they are. */
 void module_builder_snake_case(ModuleBuilder *b);
+/* What becomes of a name that is not given: of a table, column, field or function, or of a variant. In the builder's arena. */
+Str module_builder_canonical(ModuleBuilder *b, Str name, bool is_variant);
 void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function);
 void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);
 void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret);

@@ -17,7 +17,7 @@
 
 enum { ITEMS_MAX = 128 };
 
-typedef struct Table { const st_item *item; void **row; size_t n, cap; uint64_t next[64]; } Table;
+typedef struct Table { const st_item *item; void **row; size_t n, cap; uint64_t next[256]; } Table;
 
 struct st_call {                          /* everything about one call hangs on its handle */
     st_db db;
@@ -408,7 +408,7 @@ static const st_module_desc *load(const char *path)
     CHECK(item_count <= ITEMS_MAX);
     for (uint32_t i = 0; i < item_count; i++) {
         const st_item *it = items[i], *owner = it->owner ? table_item(it->owner) : NULL;
-        CHECK(it->name && (!it->owner || owner));
+        CHECK(it->name && (!it->owner || owner || it->kind == ST_ITEM_OLD_TABLE || it->kind == ST_ITEM_NAME));
         if (it->type) check_type(it->type);
         if (it->ret) check_type(it->ret);
         switch (it->kind) {
@@ -419,8 +419,8 @@ static const st_module_desc *load(const char *path)
             slots[i] = &tables[first];
             break;
         }
-        case ST_ITEM_INDEX:
-            CHECK(owner && it->n >= 2);
+        case ST_ITEM_INDEX: case ST_ITEM_UNIQUE:
+            CHECK(owner && it->n >= 2 && it->flags <= ST_INDEX_HASH);
             for (uint32_t c = 0; c < it->n; c++) CHECK(((const uint16_t *)it->ptr)[c] < owner->type->nfields);
             break;
         case ST_ITEM_DEFAULT: {
@@ -435,6 +435,15 @@ static const st_module_desc *load(const char *path)
         case ST_ITEM_SCHEDULE: CHECK(owner && owner->type->fields[it->n].type->kind == ST_K_SCHEDULE); break;
         case ST_ITEM_FUNCTION: CHECK(it->call && it->flags <= ST_FN_PROCEDURE && !it->ret == (it->flags != ST_FN_PROCEDURE)); break;
         case ST_ITEM_VIEW: CHECK(it->call && it->type); break;
+        case ST_ITEM_SEQUENCE: CHECK(owner && ((const st_sequence *)it->ptr)->increment); break;
+        case ST_ITEM_NAME: CHECK(it->ptr && it->flags <= ST_NAME_COLUMN && !it->owner == (it->flags < ST_NAME_INDEX)); break;
+        case ST_ITEM_CASE: CHECK(it->flags <= ST_CASE_SNAKE); break;
+        case ST_ITEM_MIGRATION: CHECK(it->n && it->flags && it->ptr); break;
+        case ST_ITEM_OLD_TABLE:                 /* its rows are put there by the scenario */
+            CHECK(it->n && it->owner && it->type);
+            tables[i].item = it;
+            slots[i] = &tables[i];
+            break;
         default: REFUSE("record %u has kind %u", i, it->kind);
         }
     }
@@ -450,7 +459,7 @@ static int64_t now = 1000;
 static const st_item *function(const char *name)
 {
     for (uint32_t i = 0; i < item_count; i++)
-        if (items[i]->kind >= ST_ITEM_FUNCTION && !strcmp(items[i]->name, name))
+        if ((items[i]->kind == ST_ITEM_FUNCTION || items[i]->kind == ST_ITEM_VIEW) && !strcmp(items[i]->name, name))
             return items[i];
     REFUSE("no function %s", name);
 }
@@ -633,6 +642,56 @@ static void play_full(void)                    /* tests/sdk/modules/full.c: view
     OK("on_disconnect");
 }
 
+static void play_keys(void)
+{
+    st_str a = ST_S("a"), b = ST_S("b");
+    uint64_t one = 1, two = 2;
+    uint8_t s1 = 1, s2 = 2;
+    uint32_t row = 4;
+    uint16_t n1 = 7, n2 = 8;
+    OK("take", &one, &s1, &row, &n1, &a); OK("take", &two, &s2, &row, &n2, &b);
+    OK("check", &row, &n1); FAILS_WITH("no seat", "check", &row, &(uint16_t){ 9 });
+    OK("leave", &row, &n2); CHECK(rows("seat") == 0);
+    OK("three_and_four");
+}
+
+/* Runs one operation of a migration that has a function. */
+static st_status call_operation(uint32_t version, uint32_t position, const void *from, void *to)
+{
+    st_call *call = last = new_call();
+    st_reducer_ctx ctx = { .api = &api, .call = call, .db = from ? NULL : &call->db, .sender = alice };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_MIGRATION && items[i]->n == version) {
+            CHECK(position < items[i]->flags);
+            const st_migration_op *op = (const st_migration_op *)items[i]->ptr + position;
+            CHECK(op->fn && (op->kind == ST_MIGRATE_CONVERT_COLUMN || op->kind == ST_MIGRATE_RUN));
+            return from ? ((st_call_convert *)op->fn)(&ctx, from, to) : ((st_call_run *)op->fn)(&ctx);
+        }
+    REFUSE("no migration %u", version);
+}
+
+static void play_migrate(void)
+{
+    uint32_t euros = 5, many = 2000000;
+    int64_t cents = 0;
+    opt_st_str note = { 0 };
+    st_str text = ST_S("x"), none = ST_S("");
+    CHECK(call_operation(2, 0, &euros, &cents) == ST_OK && cents == 500);
+    CHECK(call_operation(2, 0, &many, &cents) == ST_E_USER && !strcmp(last->error, "2000000 is too much"));
+    CHECK(call_operation(2, 1, &none, &note) == ST_OK && !note.some);
+    CHECK(call_operation(2, 1, &text, &note) == ST_OK && note.some && st_str_eq(note.v, ST_S("was x")));
+    struct { uint64_t id; uint32_t bank; st_str code; uint16_t slot; st_identity who; uint32_t euros; } row[3] = {
+        { 7, 1, ST_S("c7"), 7, { { 0 } }, 10 }, { 8, 2, ST_S("c8"), 8, { { 0 } }, 20 }, { 9, 2, ST_S("c9"), 9, { { 0 } }, 30 } };
+    row[2].who = alice;
+    st_db db = { &api, new_call(), slots };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_OLD_TABLE)
+            for (int k = 0; k < 3; k++)
+                CHECK(items[i]->type->size == sizeof row[k] && put(&db, i, &row[k], false, NULL) == ST_OK);
+    CHECK(call_operation(3, 3, NULL, NULL) == ST_OK && rows("total") == 2);
+    CHECK(!strcmp(last->last_log, "[2 sum_up] 1132"));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -641,6 +700,8 @@ int main(int argc, char **argv)
     else if (!strcmp(m->name, "ledger")) play_ledger();
     else if (!strcmp(m->name, "kitchen")) play_kitchen();
     else if (!strcmp(m->name, "full")) play_full();
+    else if (!strcmp(m->name, "keys")) play_keys();
+    else if (!strcmp(m->name, "migrate")) play_migrate();
     puts("# all good");
     return 0;
 }
