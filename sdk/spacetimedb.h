@@ -377,7 +377,11 @@ typedef struct st_proc_ctx {
  * They nest: ST_SOME(ST_ARR(point, { 1, 2 }, { 3, 4 })). Inside of ST_ARR text must be ST_STR. In C++ an array has a name of its own instead of ST_ARR:
  * `static const uint32_t list[] = { 1, 2 };` and then `{ list, 2 }`. */
 #define ST_DEFAULT(t, column, ...) ST_I_DEFAULT(t, column, __VA_ARGS__)
+#ifdef __cplusplus
+#define ST_NONE {}
+#else
 #define ST_NONE { 0 }
+#endif
 #define ST_SOME(...) { true, __VA_ARGS__ }
 #define ST_STR(literal) { "" literal "", sizeof("" literal "") - 1 }
 #define ST_BYTES(literal) { (const uint8_t *)("" literal ""), sizeof("" literal "") - 1 }
@@ -1019,8 +1023,8 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 /* The empty section is for modules without records. */
 #define ST_I_MODULE(name_, version_) \
     __asm__(".pushsection st_items,\"aw\",@progbits\n\t.popsection"); \
-    extern const st_module_desc st_module; \
-    __attribute__((visibility("default"), used)) const st_module_desc st_module = { \
+    extern const st_module_desc st_module __attribute__((visibility("default"))); \
+    __attribute__((used)) const st_module_desc st_module = { \
         ST_MAGIC, sizeof(st_module_desc), ST_ABI_MAJOR, ST_ABI_MINOR, sizeof(void *), sizeof(st_item), \
         name_, version_, __VERSION__, __start_st_items, __stop_st_items }
 

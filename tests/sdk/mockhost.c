@@ -692,6 +692,37 @@ static void play_migrate(void)
     CHECK(!strcmp(last->last_log, "[2 sum_up] 1132"));
 }
 
+static void play_guest(void)                   /* tests/sdk/cpp/guest.cc: the same words in C++ */
+{
+    st_str hello = ST_S("hello"), none = ST_S(""), long_text = ST_S("0123456789");
+    uint32_t page = 3;
+    uint16_t line = 4;
+    OK("on_init"); OK("on_connect"); OK("on_disconnect"); OK("random"); CHECK(rows("reminder") == 1 && rows("shot") == 1);
+    OK("sign", &hello, &page, &line); CHECK(rows("entry") == 1 && !strcmp(last->last_log, "[2 sign] entry 1"));
+    FAILS_WITH("please write something", "sign", &none, &page, &line);
+    OK("check", &page, &line);
+    opt_st_str text = { 1, hello };
+    struct { uint8_t tag; union { double place[2]; st_str err; } u; } place = { .tag = 0 };
+    const double point[] = { 1, 2 };
+    st_bytes points = { (const uint8_t *)point, 1 }, no_points = { NULL, 0 };
+    OK("wrap", &text, &place, &points); FAILS_WITH("different", "wrap", &text, &place, &no_points);
+    struct { uint64_t id; st_schedule_at at; st_str text; } reminder = { 7, st_every(st_seconds(1)), hello };
+    CHECK(call_reducer("remind", &reminder) == ST_E_NO_ROW);
+    st_call *call = new_call();
+    st_view_ctx view = { .api = &api, .call = call, .db = &call->db, .sender = alice };
+    CHECK(((st_call_view *)function("mine")->call)(&view, &api, call) == ST_OK && call->emitted == 1);
+    st_anon_view_ctx anon = { .api = &api, .call = call, .db = &call->db };
+    CHECK(((st_call_anon_view *)function("origin")->call)(&anon, &api, call) == ST_OK && call->emitted == 2);
+    struct { st_str url; } args = { ST_S("http://x.invalid") };
+    uint64_t id = 0;
+    st_proc_ctx proc = { .api = &api, .call = call };
+    CHECK(((st_call_procedure *)function("import_text")->call)(&proc, &args, &id) == ST_OK && id == 2 && call->tx_begun == 1);
+    int32_t n = 0;
+    CHECK(call_operation(2, 0, &hello, &n) == ST_OK && n == 5);
+    CHECK(call_operation(2, 0, &long_text, &n) == ST_E_USER && !strcmp(last->error, "too long"));
+    CHECK(call_operation(2, 1, NULL, NULL) == ST_E_USER && !strcmp(last->error, "nothing"));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -702,6 +733,7 @@ int main(int argc, char **argv)
     else if (!strcmp(m->name, "full")) play_full();
     else if (!strcmp(m->name, "keys")) play_keys();
     else if (!strcmp(m->name, "migrate")) play_migrate();
+    else if (!strcmp(m->name, "guest")) play_guest();
     puts("# all good");
     return 0;
 }
