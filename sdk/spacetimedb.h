@@ -372,10 +372,11 @@ typedef struct st_proc_ctx {
  *   ST_SUM                       { attachment_link, { .link = ST_S("http://x") } }
  *   options                      ST_NONE    ST_SOME(5)    ST_SOME({ 1.5, 2.5 })
  *   results                      { 0, { .ok = 5 } }    { 1, { .err = ST_S("no") } }
- *   arrays                       ST_ARR(uint32_t, 1, 2, 3)    ST_ARR(st_str, ST_STR("a"), ST_STR("b"))    { 0 } for an empty one
+ *   arrays                       ST_ARR(uint32_t, 1, 2, 3)    ST_ARR(st_str, ST_STR("a"), ST_STR("b"))
+ *                                { 0 } for an empty one
  *
- * They nest: ST_SOME(ST_ARR(point, { 1, 2 }, { 3, 4 })). Inside of ST_ARR text must be ST_STR. In C++ an array has a name of its own instead of ST_ARR:
- * `static const uint32_t list[] = { 1, 2 };` and then `{ list, 2 }`. */
+ * They nest: ST_SOME(ST_ARR(point, { 1, 2 }, { 3, 4 })). Inside of ST_ARR text must be ST_STR. In C++ an array
+ * has a name of its own instead: `static const uint32_t list[] = { 1, 2 };` and then `{ list, 2 }`. */
 #define ST_DEFAULT(t, column, ...) ST_I_DEFAULT(t, column, __VA_ARGS__)
 #ifdef __cplusplus
 #define ST_NONE {}
@@ -408,28 +409,31 @@ typedef struct st_proc_ctx {
  *     ST_RENAME_COLUMN(user, nick, handle),
  *     ST_CONVERT_COLUMN(account, balance, uint32_t, to_cents));
  *
- * A publish adds tables, functions, indexes and columns with a default by itself, and refuses what could lose or
- * misread data. A migration says what is meant. Migrations are numbered upwards from 1; each runs once for a database,
- * in order, inside the publish: all of it or nothing. A new database starts at the highest number and runs none. Keep a
- * migration as long as a database may exist that has not run it. Operations apply in order; each names tables and columns as
- * they are at that point, in the words of this file (ST_TABLE_NAME, ST_COLUMN_NAME and ST_CASE count):
+ * A publish adds tables, functions, indexes and columns with a default by itself, and refuses what could lose
+ * or misread data. A migration says what is meant. Migrations are numbered upwards from 1. Each runs once for a
+ * database, in order, inside the publish: all of it or nothing. A new database starts at the highest number and
+ * runs none. Keep a migration as long as there may be a database that has not run it.
  *
- *   ST_RENAME_TABLE(old, new)                       the rows, keys and numbers stay
+ * Operations apply in order; each names tables and columns as they are at that point, in the words of this file
+ * (ST_TABLE_NAME, ST_COLUMN_NAME and ST_CASE count):
+ *
+ *   ST_RENAME_TABLE(old, new)             rows, keys and numbers stay
  *   ST_RENAME_COLUMN(t, old, new)
- *   ST_DROP_TABLE(t)                                with all its rows
+ *   ST_DROP_TABLE(t)                      with all its rows
  *   ST_DROP_COLUMN(t, column)
- *   ST_CONVERT_COLUMN(t, column, old_type, f)       another type for the column, f makes each value of the old one:
- *                                                     st_status f(st_reducer_ctx *ctx, const OLD *from, NEW *to)
- *                                                   NEW is the column's type in this file; *to is zeroed. f sees this value and
- *                                                   nothing else: ctx->db is NULL; st_fail, st_format and st_alloc work. If the
- *                                                   column is converted again later, let the later one replace this operation
- *   ST_ADD_UNIQUE(t, column)                        the column becomes UNIQUE; rows that disagree end the publish
- *   ST_ADD_PRIMARY_KEY(t, column)                   it becomes the PK, or the PK moves there; likewise
- *   ST_REPLACE_ROWS(t)                              t takes whatever shape it has in this file, and starts empty: a function
- *                                                   of ST_RUN fills it
- *   ST_RUN(f)                                       runs f after all the others, in the order of the list:
- *                                                     st_status f(st_reducer_ctx *ctx)
- *                                                   ctx->db writes the tables of this file and reads ST_OLD_TABLEs
+ *   ST_CONVERT_COLUMN(t, column, OLD, f)  the column gets another type; f makes each new value of the old one:
+ *                                           st_status f(st_reducer_ctx *ctx, const OLD *from, NEW *to)
+ *                                         NEW is the column's type in this file; *to is zeroed. f sees this value
+ *                                         and nothing else: ctx->db is NULL; st_fail, st_format, st_alloc work.
+ *                                         When the column is converted again later, the later operation replaces
+ *                                         this one: remove it
+ *   ST_ADD_UNIQUE(t, column)              the column becomes UNIQUE; rows with the same value end the publish
+ *   ST_ADD_PRIMARY_KEY(t, column)         it becomes the PK, or the PK moves there; likewise
+ *   ST_REPLACE_ROWS(t)                    t takes whatever shape it has in this file and starts empty: a function
+ *                                         of ST_RUN fills it
+ *   ST_RUN(f)                             runs f after all other operations, in the order of the list:
+ *                                           st_status f(st_reducer_ctx *ctx)
+ *                                         ctx->db writes the tables of this file and reads ST_OLD_TABLEs
  *
  * A function that fails ends the publish, and nothing has happened. */
 #define ST_MIGRATION(...) ST_I_CAT(ST_I_MIGRATION_, ST_I_IS2(__VA_ARGS__))(__VA_ARGS__)
@@ -437,20 +441,24 @@ typedef struct st_proc_ctx {
 #define ST_RENAME_COLUMN(t, old_name, new_name)   ST_I_OP(ST_MIGRATE_RENAME_COLUMN, #t, #old_name, #new_name)
 #define ST_DROP_TABLE(t)                          ST_I_OP(ST_MIGRATE_DROP_TABLE, #t, NULL, NULL)
 #define ST_DROP_COLUMN(t, column)                 ST_I_OP(ST_MIGRATE_DROP_COLUMN, #t, #column, NULL)
-#define ST_CONVERT_COLUMN(t, column, old_type, f) ST_I_CONVERT(t, column, #t, #column, old_type, #old_type, &st_typedesc_##old_type, f)
+#define ST_CONVERT_COLUMN(t, column, old_type, f) \
+    ST_I_CONVERT(t, column, #t, #column, old_type, #old_type, &st_typedesc_##old_type, f)
 #define ST_ADD_UNIQUE(t, column)                  ST_I_OP(ST_MIGRATE_ADD_UNIQUE, #t, #column, NULL)
 #define ST_ADD_PRIMARY_KEY(t, column)             ST_I_OP(ST_MIGRATE_ADD_PRIMARY_KEY, #t, #column, NULL)
 #define ST_REPLACE_ROWS(t)                        ST_I_OP(ST_MIGRATE_REPLACE_ROWS, #t, NULL, NULL)
 #define ST_RUN(f)                                 ST_I_RUN(f, #f)
 
 /* ST_OLD_TABLE(3, old_account, account, (uint64_t, id, PK), (uint32_t, balance), (uint32_t, bank, INDEX));
- * What the table `account` looked like before migration 3, keys included, for the functions of its ST_RUN. It makes the
- * row type `old_account` and, reading only,
+ * What the table `account` looked like before migration 3, keys included, for the functions of its ST_RUN. It
+ * makes the row type `old_account` and, reading only,
  *
- *   old_account_iter   old_account_all(db)          for ST_FOR; also old_account_next
+ *   old_account_iter   old_account_all(db)                        for ST_FOR; also old_account_next
  *   uint64_t           old_account_count(db)
- *   const old_account *old_account_find_by_c(db, value)                     for each PK and UNIQUE
- *   old_account_iter   old_account_by_c(db, value), .._by_c_range(db, &lo, &hi)     for each INDEX; HASH: the first alone */
+ *   const old_account *old_account_find_by_c(db, value)           for each PK and UNIQUE
+ *   old_account_iter   old_account_by_c(db, value)                for each INDEX and HASH
+ *   old_account_iter   old_account_by_c_range(db, &lo, &hi)       for each INDEX
+ *
+ * No other words apply to it but ST_COLUMN_NAME. */
 #define ST_OLD_TABLE(version, alias, t, ...) ST_I_OLD_TABLE(version, alias, #t, __VA_ARGS__)
 
 /* ST_TABLE(reminder, PRIVATE, (uint64_t, id, PK_AUTO), (st_schedule_at, at), (st_str, text));
@@ -620,8 +628,8 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
 #define ST_COLUMN_UNIQUE 2u           /* unique and ordered index */
 #define ST_COLUMN_AUTO   4u           /* auto-increment */
 #define ST_COLUMN_INDEX  8u           /* ordered index */
-#define ST_COLUMN_BY_HASH   16u       /* with PK, UNIQUE or INDEX: the index is a hash index instead of an ordered one, */
-#define ST_COLUMN_BY_VALUE  32u       /* or, with PK or UNIQUE, a direct one: an array by value */
+#define ST_COLUMN_BY_HASH   16u       /* with PK, UNIQUE or INDEX: a hash index instead of an ordered one */
+#define ST_COLUMN_BY_VALUE  32u       /* with PK or UNIQUE: a direct one, an array by value */
 #define ST_COLUMN_PK_AUTO       (ST_COLUMN_PK | ST_COLUMN_AUTO)
 #define ST_COLUMN_UNIQUE_AUTO   (ST_COLUMN_UNIQUE | ST_COLUMN_AUTO)
 #define ST_COLUMN_HASH          (ST_COLUMN_INDEX | ST_COLUMN_BY_HASH)
@@ -688,7 +696,8 @@ typedef struct st_sequence { st_i128 start, min, max, increment; } st_sequence;
  *   REPLACE_ROWS    table                              RUN              a: the function's name   fn: st_call_run */
 typedef enum st_migration_kind {
     ST_MIGRATE_RENAME_TABLE = 1, ST_MIGRATE_RENAME_COLUMN, ST_MIGRATE_DROP_TABLE, ST_MIGRATE_DROP_COLUMN,
-    ST_MIGRATE_CONVERT_COLUMN, ST_MIGRATE_ADD_UNIQUE, ST_MIGRATE_ADD_PRIMARY_KEY, ST_MIGRATE_REPLACE_ROWS, ST_MIGRATE_RUN
+    ST_MIGRATE_CONVERT_COLUMN, ST_MIGRATE_ADD_UNIQUE, ST_MIGRATE_ADD_PRIMARY_KEY, ST_MIGRATE_REPLACE_ROWS,
+    ST_MIGRATE_RUN
 } st_migration_kind;
 typedef struct st_migration_op {
     uint32_t       kind;              /* st_migration_kind */
@@ -704,7 +713,7 @@ typedef st_status st_call_reducer(st_reducer_ctx *ctx, const void *args);
 typedef st_status st_call_procedure(st_proc_ctx *ctx, const void *args, void *ret);
 typedef st_status st_call_view(const st_view_ctx *ctx, const st_api *api, void *host);
 typedef st_status st_call_anon_view(const st_anon_view_ctx *ctx, const st_api *api, void *host);
-/* Conversions are the author's own functions, over pointers to the column's two types: all pointers to data are passed
+/* A conversion is the author's own function, over pointers to the column's two types: pointers to data are passed
  * alike on the machines that modules are built for. */
 typedef st_status st_call_convert(st_reducer_ctx *ctx, const void *from, void *to);
 typedef st_status st_call_run(st_reducer_ctx *ctx);
@@ -730,8 +739,9 @@ typedef struct st_cursor { void *host; const void *pos; uint64_t a, b; } st_curs
 struct st_db { const st_api *api; st_call *call; void *const *item; };
 
 /* The host's functions. None is ever NULL; each is called on the thread of the call, with the handle that
- * came with the context. `item` is the position of the table's record in the section, in reads also that of an old table's; `col` and `cols`
- * are positions in the row type's fields; keys and bounds point to values in their column's layout. */
+ * came with the context. `item` is the position of the table's record in the section; the functions that read
+ * take that of an old table too. `col` and `cols` are positions in the row type's fields; keys and bounds point to
+ * values in their column's layout. */
 struct st_api {
     uint32_t size, major, minor, reserved;
     /* Row writes. try_: a failure dooms nothing. Generated values are written into *row. */
@@ -803,7 +813,7 @@ ST_I_ASSERT(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define ST_I_UNUSED __attribute__((unused))
 #define ST_I_HIDDEN __attribute__((visibility("hidden")))
 #define ST_I_CHECKED __attribute__((warn_unused_result))
-/* ST_I_TYPEOF: of a column. ST_I_IS: has the expression this type? ST_I_CHECK: 0, or an error, within an expression. */
+/* ST_I_TYPEOF: of a column. ST_I_IS: has the expression this type? ST_I_CHECK: in an expression, 0 or an error. */
 #ifdef __cplusplus
 #define ST_I_TYPEOF(T, column) decltype(T::column)
 #define ST_I_IS(expression, ...) __is_same(decltype(expression), __VA_ARGS__)
@@ -868,8 +878,8 @@ ST_I_CHECKED ST_I_FN st_status st_i_http(st_proc_ctx *ctx, const st_http_request
     return ctx->api->http(ctx, request, response);
 }
 
-/* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23. keyable: 0 no, 1 yes,
- * 2 also behind a direct index. */
+/* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23.
+ * keyable: 0 no, 1 yes, 2 also behind a direct index. */
 #define ST_I_DESCRIBE(T, label, kind, is_signed, keyable) \
     enum { st_keyable_##T = keyable }; \
     static const st_type st_typedesc_##T ST_I_UNUSED = \
@@ -1031,8 +1041,9 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 /* Tables. */
 #define ST_I_IS_U64(T) ST_I_IS((T *)0, uint64_t *)
 #ifdef __cplusplus
-#define ST_I_IS_INT(T) (__is_same(T, uint8_t) || __is_same(T, uint16_t) || __is_same(T, uint32_t) || __is_same(T, uint64_t) || \
-    __is_same(T, int8_t) || __is_same(T, int16_t) || __is_same(T, int32_t) || __is_same(T, int64_t) || \
+#define ST_I_IS_INT(T) (__is_same(T, uint8_t) || __is_same(T, uint16_t) || __is_same(T, uint32_t) || \
+    __is_same(T, uint64_t) || __is_same(T, int8_t) || __is_same(T, int16_t) || __is_same(T, int32_t) || \
+    __is_same(T, int64_t) || \
     __is_same(T, st_u128) || __is_same(T, st_i128) || __is_same(T, st_u256) || __is_same(T, st_i256))
 #else
 #define ST_I_IS_INT(T) _Generic((T *)0, uint8_t *: 1, uint16_t *: 1, uint32_t *: 1, uint64_t *: 1, \
@@ -1060,7 +1071,8 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_ASSERT(st_key_ok_##T##_##name, \
         "table '" #T "', column '" #name "': a value of type '" #type "' cannot be a key"); \
     ST_I_ASSERT(st_direct_ok_##T##_##name, \
-        "table '" #T "', column '" #name "': a direct index needs uint8_t to uint64_t or an ST_ENUM, not '" #type "'");
+        "table '" #T "', column '" #name \
+        "': a direct index needs uint8_t to uint64_t or an ST_ENUM, not '" #type "'");
 
 /* The row type T of a table, old or present, and the functions that read it. */
 #define ST_I_ROW(T, ...) \
@@ -1215,7 +1227,8 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, ST_INDEX_HASH, n_, __VA_ARGS__) \
     ST_I_FN T##_iter T##_##ix(const st_db *db, ST_I_UNWRAP KEY_PARAMS) \
         { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
-          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL), db }; } \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL), db }; } \
     struct st_semicolon_expected
 #define ST_I_UNIQUE_OF(T, ix, n_, KEY_PARAMS, KEYS, ...) \
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_UNIQUE, 0, n_, __VA_ARGS__) \
@@ -1239,18 +1252,22 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, 0, n_, __VA_ARGS__) \
     ST_I_FN T##_iter T##_##ix PREFIX \
         { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
-          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, NULL, NULL), db }; } \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, NULL, NULL), db }; } \
     ST_I_FN T##_iter T##_##ix##_range RANGE \
         { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
-          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, lo, hi), db }; } \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, lo, hi), db }; } \
     struct st_semicolon_expected
 
 #define ST_I_SEQUENCE(T, column, start_, min_, max_, increment_) \
     ST_I_ASSERT((st_colflags_##T##_##column & ST_COLUMN_AUTO) != 0, \
-        "table '" #T "', column '" #column "': a sequence needs an auto-increment column: AUTO, PK_AUTO or UNIQUE_AUTO"); \
+        "table '" #T "', column '" #column \
+        "': a sequence needs an auto-increment column: AUTO, PK_AUTO or UNIQUE_AUTO"); \
     ST_I_ASSERT((increment_) != 0, "table '" #T "', column '" #column "': the increment of a sequence cannot be 0"); \
     ST_I_ASSERT((st_i128)(min_) <= (st_i128)(start_) && (st_i128)(start_) <= (st_i128)(max_), \
-        "table '" #T "', column '" #column "': a sequence needs min <= start <= max; the order is start, min, max, increment"); \
+        "table '" #T "', column '" #column \
+        "': a sequence needs min <= start <= max; the order is start, min, max, increment"); \
     static const st_sequence st_sequence_##T##_##column = { start_, min_, max_, increment_ }; \
     static const st_item st_item_sequence_##T##_##column = \
         { ST_ITEM_SEQUENCE, 0, #column, NULL, NULL, #T, &st_sequence_##T##_##column, 0, NULL }; \
@@ -1266,7 +1283,8 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_TABLE_NAME(T, name_) ST_I_NAME(name_table_##T, st_ncols_##T > 0, ST_NAME_TABLE, #T, NULL, name_)
 #define ST_I_FUNCTION_NAME(fn, name_) \
     ST_I_NAME(name_function_##fn, sizeof(st_item_fn_##fn) > 0, ST_NAME_FUNCTION, #fn, NULL, name_)
-#define ST_I_INDEX_NAME(T, ix, name_) ST_I_NAME(name_index_##T##_##ix, st_ncols_##T > 0, ST_NAME_INDEX, #ix, #T, name_)
+#define ST_I_INDEX_NAME(T, ix, name_) \
+    ST_I_NAME(name_index_##T##_##ix, st_ncols_##T > 0, ST_NAME_INDEX, #ix, #T, name_)
 #define ST_I_COLUMN_NAME(T, member, name_) \
     ST_I_NAME(name_column_##T##_##member, st_col_##T##_##member < 0x10000, ST_NAME_COLUMN, #member, #T, name_)
 #define ST_I_CASE(policy, word) \
@@ -1279,12 +1297,13 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_CONVERT(T, column, table_, column_, old_type, old_, desc, f) \
     { ST_MIGRATE_CONVERT_COLUMN, \
       ST_I_CHECK(ST_I_IS(&f, st_status (*)(st_reducer_ctx *, const old_type *, ST_I_TYPEOF(T, column) *)), \
-          "table '" table_ "', column '" column_ "': the conversion must be st_status f(st_reducer_ctx *ctx, const " old_ \
-          " *from, NEW *to), where NEW is the type that the column has now"), \
+          "table '" table_ "', column '" column_ "': the conversion must be st_status f(st_reducer_ctx *ctx, " \
+          "const " old_ " *from, NEW *to), where NEW is the type that the column has now"), \
       table_, column_, NULL, desc, (void (*)(void))f }
 #define ST_I_RUN(f, name) \
     { ST_MIGRATE_RUN, \
-      ST_I_CHECK(ST_I_IS(&f, st_status (*)(st_reducer_ctx *)), "'" name "' must be st_status " name "(st_reducer_ctx *ctx)"), \
+      ST_I_CHECK(ST_I_IS(&f, st_status (*)(st_reducer_ctx *)), \
+          "'" name "' must be st_status " name "(st_reducer_ctx *ctx)"), \
       NULL, name, NULL, NULL, (void (*)(void))f }
 #define ST_I_MIGRATION_NONE(version) ST_I_ASSERT(0, "migration " #version " needs a title and at least one operation")
 #define ST_I_MIGRATION_A(version, title) ST_I_ASSERT(0, "migration " #version " needs at least one operation")
@@ -1292,15 +1311,18 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_ASSERT((version) > 0 && (version) <= 0xffffffff, "migrations are numbered from 1, not " #version); \
     ST_I_ASSERT(sizeof("" title "") > 1, "migration " #version ": its title cannot be empty"); \
     static const st_migration_op st_migration_##version[] = { __VA_ARGS__ }; \
-    static const st_item st_item_migration_##version = { ST_ITEM_MIGRATION, \
-        sizeof st_migration_##version / sizeof *st_migration_##version, "" title "", NULL, NULL, NULL, st_migration_##version, version, NULL }; \
+    static const st_item st_item_migration_##version = \
+        { ST_ITEM_MIGRATION, sizeof st_migration_##version / sizeof *st_migration_##version, "" title "", \
+          NULL, NULL, NULL, st_migration_##version, version, NULL }; \
     ST_I_PUT(migration_##version) \
-    extern const char st_defined_once_migration_##version ST_I_HIDDEN; const char st_defined_once_migration_##version = 0; \
+    extern const char st_defined_once_migration_##version ST_I_HIDDEN; \
+    const char st_defined_once_migration_##version = 0; \
     struct st_semicolon_expected
 
 /* An array within a constant: a literal at file level lasts as long as the module. */
 #ifdef __cplusplus
-const void *st_i_no_array(void) __attribute__((unavailable("ST_ARR is for C: give the array a name, and write { name, count }")));
+const void *st_i_no_array(void)
+    __attribute__((unavailable("ST_ARR is for C: give the array a name, and write { name, count }")));
 #define ST_I_ARR(type, ...) { (const type *)st_i_no_array(), 0 }
 #else
 #define ST_I_ARR(type, ...) \
@@ -1325,7 +1347,8 @@ const void *st_i_no_array(void) __attribute__((unavailable("ST_ARR is for C: giv
     ST_I_ASSERT(ST_I_IS((ST_I_TYPEOF(T, column) *)0, st_schedule_at *), \
         "table '" #T "', column '" #column "': a schedule column has type st_schedule_at"); \
     ST_I_ASSERT(st_pk64_##T, "table '" #T "': a scheduled table needs a primary key of type uint64_t"); \
-    ST_I_ASSERT(ST_I_IS(&fn, st_status (*)(st_reducer_ctx *, T)) || ST_I_IS(&fn, st_status (*)(st_proc_ctx *, st_unit *, T)), \
+    ST_I_ASSERT(ST_I_IS(&fn, st_status (*)(st_reducer_ctx *, T)) || \
+                ST_I_IS(&fn, st_status (*)(st_proc_ctx *, st_unit *, T)), \
         "scheduled function '" #fn "' must take exactly one argument, a row of table '" #T "'"); \
     static const st_item st_item_##T##_schedule = \
         { ST_ITEM_SCHEDULE, 0, #fn, NULL, NULL, #T, NULL, st_col_##T##_##column, NULL }; \

@@ -692,6 +692,33 @@ static void play_migrate(void)
     CHECK(!strcmp(last->last_log, "[2 sum_up] 1132"));
 }
 
+static void play_club(bool v2)
+{
+    st_str ada = ST_S("Ada"), none = ST_S(""), bar = ST_S("bar"), hall = ST_S("hall");
+    uint64_t one = 1, two = 2;
+    uint32_t euros = 5;
+    int64_t cents = 7;
+    OK("join", &ada, v2 ? (void *)&cents : (void *)&euros); FAILS_WITH("names must not be empty", "join", &none, &cents);
+    OK("come", &one, &bar); OK("come", &one, &bar);
+    if (!v2) {
+        FAILS_WITH("there is no person 2", "come", &two, &bar);
+        CHECK(rows("visit") == 2);
+        return;
+    }
+    FAILS_WITH("there is a member \"Ada\" already", "join", &ada, &cents); FAILS_WITH("there is no member 2", "come", &two, &bar);
+    CHECK(rows("visit") == 1);
+    CHECK(call_operation(1, 4, &euros, &cents) == ST_OK && cents == 500);
+    struct { uint64_t id, person; st_str room; st_timestamp at; } old[3] = {
+        { 1, 5, bar, { 30 } }, { 2, 5, hall, { 20 } }, { 3, 5, bar, { 10 } } };
+    st_db db = { &api, new_call(), slots };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_OLD_TABLE)
+            for (int k = 0; k < 3; k++)
+                CHECK(items[i]->type->size == sizeof old[k] && put(&db, i, &old[k], false, NULL) == ST_OK);
+    CHECK(call_operation(1, 7, NULL, NULL) == ST_OK && rows("visit") == 3);
+    CHECK(!strcmp(last->last_log, "[2 count_visits] 3 visits became 3 rows"));
+}
+
 static void play_guest(void)                   /* tests/sdk/cpp/guest.cc: the same words in C++ */
 {
     st_str hello = ST_S("hello"), none = ST_S(""), long_text = ST_S("0123456789");
@@ -731,6 +758,7 @@ int main(int argc, char **argv)
     else if (!strcmp(m->name, "ledger")) play_ledger();
     else if (!strcmp(m->name, "kitchen")) play_kitchen();
     else if (!strcmp(m->name, "full")) play_full();
+    else if (!strcmp(m->name, "club")) play_club(!strcmp(m->version, "2.0.0"));
     else if (!strcmp(m->name, "keys")) play_keys();
     else if (!strcmp(m->name, "migrate")) play_migrate();
     else if (!strcmp(m->name, "guest")) play_guest();
