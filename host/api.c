@@ -4,6 +4,7 @@
 #include "host/wire/sats_json.h"
 
 #include <stdio.h>
+#include <time.h>
 
 void reply_text(NetRequest *req, int status, const char *fmt, ...)
 {
@@ -137,6 +138,59 @@ static void timestamp_work(Asking *a, Arena *arena, const DatabaseInfo *info)
     (void)arena, (void)info;
     OWN(buf) Buf body = {0};
     buf_printf(&body, "{\"__timestamp_micros_since_unix_epoch__\":%lld}", (long long)clock_wall_us());
+    reply_json(a->req, 200, &body);
+}
+
+/* ---- the migration history ---- */
+
+static void put_time(Buf *out, int64_t us)
+{
+    time_t seconds = (time_t)(us / 1000000 - (us % 1000000 < 0));
+    struct tm tm;
+    char text[40];
+    gmtime_r(&seconds, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    buf_printf(out, "\"%s.%06lldZ\"", text, (long long)(us - (int64_t)seconds * 1000000));
+}
+
+static void migrations_work(Asking *a, Arena *arena, const DatabaseInfo *info)
+{
+    Str text;
+    uint32_t limit = 0, n = 0;
+    if (net_request_query(a->req, "limit", &text)) {
+        for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9' && limit < 1000000; i++)
+            limit = limit * 10 + (uint32_t)(text.ptr[i] - '0');
+        if (limit == 0) {
+            reply_text(a->req, 400, "limit must be a number from 1 on");
+            return;
+        }
+    }
+    PublishRecord *list = NULL;
+    Error err;
+    if (storage_history(a->host->storage, info->id, limit, arena, &n, &list, &err) != S_OK) {
+        reply_text(a->req, 503, "%s", err.text);
+        return;
+    }
+    OWN(buf) Buf body = {0};
+    buf_put_text(&body, "[");
+    for (uint32_t i = 0; i < n; i++) {
+        const PublishRecord *r = &list[i];
+        char publisher[65], hash[65];
+        identity_to_hex(publisher, r->publisher);
+        hex_encode(hash, r->program_hash, 32);
+        buf_printf(&body, "%s{\"version\":%u,\"migration\":%u,\"published_at\":", i ? "," : "", r->version, r->migration);
+        put_time(&body, r->published_us);
+        buf_printf(&body,
+                   ",\"duration_us\":%lld,\"publisher\":\"%s\",\"program_hash\":\"%s\",\"reset\":%s,\"plan\":", (long long)r->duration_us,
+                   publisher, hash, r->reset ? "true" : "false");
+        json_string(&body, r->plan);
+        buf_put_text(&body, ",\"steps\":");
+        buf_put_str_raw(&body, r->plan_json.len ? r->plan_json : STR("null"));
+        buf_put_text(&body, ",\"sql\":");
+        json_string(&body, r->ddl);
+        buf_put_text(&body, "}");
+    }
+    buf_put_text(&body, "]");
     reply_json(a->req, 200, &body);
 }
 
@@ -476,6 +530,7 @@ void api_request(void *user, NetRequest *req)
     case ROUTE_DB_DELETE: ask(h, req, true, "delete database", nothing_work, delete_after); return;
     case ROUTE_DB_SCHEMA: database_open(h, net_request_database(req), schema_opened, req); return;
     case ROUTE_DB_LOGS: ask(h, req, true, "view module logs", nothing_work, logs_after); return;
+    case ROUTE_DB_MIGRATIONS: ask(h, req, true, "view migrations", migrations_work, NULL); return;
     case ROUTE_DB_TIMESTAMP: ask(h, req, false, "", timestamp_work, NULL); return;
     case ROUTE_SERVER_STATUS: server_status(h, req); return;
     }

@@ -387,6 +387,26 @@ static void slot_give(Database *db, uint32_t slot)
     db->free_slot = slot;
 }
 
+static uint32_t called_hash(Str function) { return (uint32_t)hash_bytes(function.ptr, function.len, 0) | 1; }
+
+bool slot_has_called(const Slot *s, Str function)
+{
+    uint32_t hash = called_hash(function);
+    for (uint32_t i = 0; i < CALLED_KEPT; i++)
+        if (s->called[i] == hash)
+            return true;
+    return false;
+}
+
+static void note_called(Slot *s, Bytes name)
+{
+    Reader r = reader_of(name);
+    Str function = read_str(&r);
+    if (r.bad || slot_has_called(s, function))
+        return;
+    s->called[s->ncalled++ % CALLED_KEPT] = called_hash(function);
+}
+
 static Status admit(Database *db, Error *err)
 {
     if (db->host->disk_low[0])
@@ -471,6 +491,8 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
             return FAIL(err, S_UNAVAILABLE, "this connection has %d query sets, the most it may have", QUERY_SETS_PER_CLIENT_MAX);
         remember_query_set(db, s, nparts, parts);
     }
+    if ((kind == NET_CALL_REDUCER || kind == NET_CALL_PROCEDURE) && !s->http && nparts > 1)
+        note_called(s, parts[1]);
     database_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
                        schema_version ? schema_version : s->schema_version, nparts, parts);
     return S_OK;

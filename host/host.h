@@ -61,6 +61,7 @@ typedef struct QuerySet { /* what a client subscribed to: registered again in a 
     Buf queries; /* nqueries x str */
 } QuerySet;
 
+enum { CALLED_KEPT = 16 };
 typedef struct Slot {
     NetClient *client; /* NULL: free, or its DISCONNECT is on the way */
     uint32_t generation;
@@ -69,8 +70,10 @@ typedef struct Slot {
     uint8_t identity[32], connection_id[16];
     uint32_t nsets, cap_sets;
     QuerySet *sets;
+    uint32_t called[CALLED_KEPT], ncalled; /* hashes of the functions that it has called last, a ring; for what a publish would disturb */
     uint32_t next_free;
 } Slot;
+bool slot_has_called(const Slot *s, Str function); /* lately; never says no wrongly for the last CALLED_KEPT different ones */
 
 typedef struct Operation Operation;
 struct Operation { /* one at a time for each database, in order */

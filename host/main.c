@@ -1,4 +1,5 @@
 /* main.c - spacetimedb-host: reads the command line, wires the rooms together, runs the loop, stops in order. */
+#include "host/base/fault.h"
 #include "host/host.h"
 
 #include <errno.h>
@@ -564,6 +565,11 @@ int main(int argc, char **argv)
     if (status != S_OK) {
         fprintf(stderr, "error: %s\n", err.text);
         return 2;
+    }
+    const char *faults = getenv("SPACETIMEDB_FAULTS"); /* a test rig's */
+    if (faults) {
+        log_warn("fault points are armed from %s: this host is made to fail", faults);
+        fault_file(faults);
     }
     status = run(&host, &err);
     if (status != S_OK)

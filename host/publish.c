@@ -1,9 +1,10 @@
-/* publish.c - publishing a module: describe, diff, prepare, one PostgreSQL transaction, swap.
+/* publish.c - publishing a module: the request, describing, first publish, reset.
  *
  * A publish is one operation of its database, sequential on a job thread (design.md "A publish, step by step"). Whatever fails
  * before the COMMIT leaves the old version running; after the COMMIT only pointer assignments are left, and a worker
  * that dies there is replaced by one that loads the new version. */
-#include "host/host.h"
+#include "host/base/fault.h"
+#include "host/publish_int.h"
 #include "host/wire/identity.h"
 #include "host/wire/sats_json.h"
 
@@ -11,45 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    DESCRIBE_TIMEOUT_MS = 15000,
-    PREPARE_TIMEOUT_MS = 600000,
-    SETTLE_TIMEOUT_MS = 60000,
-    INIT_TIMEOUT_MS = 60000,
-    OUTCOME_RETRY_MS = 200
-};
+enum { OUTCOME_RETRY_MS = 200 };
 
-typedef struct Publishing {
-    Host *host;
-    NetRequest *req;
-    Database *db;
-    bool preview, is_new, clear, break_clients;
-    char name[72]; /* from the path, empty: by identity or unnamed */
-    uint8_t caller[32], identity[32];
-    Bytes program; /* the request's body */
-    uint8_t program_hash[32];
-    char token[80];
-    /* found in the catalog */
-    uint64_t id;
-    uint8_t owner[32];
-    char first_name[72], schema[72];
-    /* built on the way */
-    ModuleDef *def;
-    SchemaImage image;
-    uint32_t *since;
-    Link *link; /* a new worker (first publish, reset) */
-    Buf first_record;
-    uint64_t new_id;
-    bool committed, swapped;
-    /* the answer */
-    int status;
-    bool json;
-    Buf body;
-    Error err;
-} Publishing;
-
-static void answer(Publishing *p, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void answer(Publishing *p, int status, const char *fmt, ...)
+void publish_answer(Publishing *p, int status, const char *fmt, ...)
 {
     char text[4096];
     va_list ap;
@@ -68,6 +33,8 @@ static void publishing_free(Publishing *p)
         reply_json(p->req, p->status, &p->body);
     else
         net_request_reply(p->req, p->status, "text/plain; charset=utf-8", buf_bytes(&p->body));
+    plan_done(&p->plan);
+    migrations_done(&p->migrations);
     if (p->def)
         module_def_unref(p->def);
     free((void *)p->image.ids);
@@ -79,25 +46,38 @@ static void publishing_free(Publishing *p)
 
 /* ---- describe ---- */
 
+/* What nobody would enforce must not be believed to be there. */
 static Status check_supported(const ModuleDef *def, Error *err)
 {
-    Error first = {0};
-    if (def->nprocedures)
-        FAIL(&first, S_INVALID, "procedure `%.*s`", STR_FMT(def->procedures[0].name));
-    else if (def->nviews)
-        FAIL(&first, S_INVALID, "view `%.*s`", STR_FMT(def->views[0].name));
-    for (uint32_t i = 0; i < def->ntables && first.code == S_OK; i++)
-        if (def->tables[i].schedule)
-            FAIL(&first, S_INVALID, "scheduled table `%.*s`", STR_FMT(def->tables[i].name));
-    if (first.code == S_OK)
+    const char *what = def->nrls             ? "row level security rules"
+                       : def->nhttp_handlers ? "HTTP handlers"
+                       : def->nsubmodules    ? "submodules"
+                                             : NULL;
+    if (!what)
         return S_OK;
     return FAIL(err, S_INVALID,
-                "this host runs tables and reducers; the module also declares the %s: remove it, or publish to a newer host", first.text);
+                "the module declares %s, which this host does not enforce or serve: remove them, or publish to a newer host", what);
+}
+
+void publish_arm(Link *link)
+{
+    char line[160] = "";
+    Error ignored;
+    if (!fault_armed)
+        return;
+    (void)fault_find("worker.", line, sizeof line);
+    OWN(buf) Buf part = {0};
+    buf_put_str(&part, str_of(line));
+    Bytes bytes = buf_bytes(&part);
+    if (link_send_control(link, CTL_FAULT, 1, &bytes, &ignored) != S_OK)
+        log_warn("a fault point cannot be armed in the worker: %s", ignored.text);
 }
 
 /* Load the module in a throwaway worker, so that a crash at load costs nothing. */
-static Status describe(Publishing *p, ModuleDef **ret, Error *err)
+static Status describe(Publishing *p, Error *err)
 {
+    FAULT_POINT("publish.describe", err);
+    ModuleDef **ret = &p->def;
     char path[600], dir[560];
     TRY(module_file_write(p->host, p->identity, p->program, path, err));
     LinkConfig config;
@@ -108,6 +88,7 @@ static Status describe(Publishing *p, ModuleDef **ret, Error *err)
         OWN(buf) Buf part = {0};
         buf_put_str(&part, str_of(path));
         Bytes bytes = buf_bytes(&part);
+        publish_arm(link);
         status = link_control(link, CTL_DESCRIBE, 1, &bytes, DESCRIBE_TIMEOUT_MS, err);
         if (status == S_UNAVAILABLE)
             status = CONTEXT(err, "the module crashed or hung while it was loaded");
@@ -115,9 +96,11 @@ static Status describe(Publishing *p, ModuleDef **ret, Error *err)
             Reader r = reader_of(buf_bytes(&link->answer));
             read_str(&r);
             read_str(&r);
-            Bytes definition = read_blob(&r);
+            Bytes definition = read_blob(&r), migrations = read_blob(&r);
             status = r.bad ? FAIL(err, S_INTERNAL, "the worker's description of the module is cut short")
-                           : module_def_from_bsatn(ret, definition, err);
+                           : migrations_read(&p->migrations, migrations, err);
+            if (status == S_OK)
+                status = module_def_from_bsatn(ret, definition, err);
         }
         link_free(link);
     }
@@ -131,14 +114,14 @@ static Status describe(Publishing *p, ModuleDef **ret, Error *err)
 
 /* ---- images ---- */
 
-static Status make_image(Publishing *p, const SchemaImage *old, Error *err)
+Status publish_image(Publishing *p, const SchemaImage *old, Error *err)
 {
     const ModuleDef *def = p->def;
     uint32_t *ids = x_alloc((def->ntables + 1) * sizeof *ids), missing = 0;
     for (uint32_t i = 0; i < def->ntables; i++) {
-        for (uint32_t k = 0; old && k < old->def->ntables; k++)
-            if (str_eq(old->def->tables[k].name, def->tables[i].name))
-                ids[i] = old->ids[k];
+        const TableDef *from = old ? p->plan.sources[i].old : NULL;
+        if (from)
+            ids[i] = old->ids[from - old->def->tables];
         missing += ids[i] == 0;
     }
     uint32_t next = 0;
@@ -156,30 +139,6 @@ static Status make_image(Publishing *p, const SchemaImage *old, Error *err)
     return S_OK;
 }
 
-static void hash_hex_reversed(char out[80], const uint8_t hash[32])
-{ /* a Hash in JSON: the bytes read as a little-endian number, without leading zeros (http-api.md 3.2) */
-    char hex[65];
-    uint8_t reversed[32];
-    for (int i = 0; i < 32; i++)
-        reversed[i] = hash[31 - i];
-    hex_encode(hex, reversed, 32);
-    const char *p = hex;
-    while (*p == '0' && p[1])
-        p++;
-    snprintf(out, 80, "0x%s", p);
-}
-
-static void migration_token(char out[80], const uint8_t identity[32], const uint8_t old_hash[32], const uint8_t new_hash[32])
-{
-    char text[3 * 64 + 1];
-    identity_to_hex(text, identity);
-    hex_encode(text + 64, old_hash, 32);
-    hex_encode(text + 128, new_hash, 32);
-    uint8_t hash[32];
-    keccak_256(hash, str_bytes(str_of(text)));
-    hash_hex_reversed(out, hash);
-}
-
 /* ---- success ---- */
 
 static void answer_success(Publishing *p, const char *what)
@@ -194,7 +153,12 @@ static void answer_success(Publishing *p, const char *what)
         json_string(&p->body, str_of(p->name));
     else
         buf_put_text(&p->body, "null");
-    buf_printf(&p->body, ",\"database_identity\":\"%s\",\"op\":\"%s\"}}", hex, what);
+    buf_printf(&p->body, ",\"database_identity\":\"%s\",\"op\":\"%s\"", hex, what);
+    if (p->def) {
+        buf_put_text(&p->body, ",\"notices\":");
+        report_notices(&p->body, p->def);
+    }
+    buf_put_text(&p->body, "}}");
 }
 
 /* ---- a new worker with the new version and its init (first publish, reset) ---- */
@@ -214,6 +178,7 @@ static Status start_new_version(Publishing *p, Error *err)
     OWN(buf) Buf load = {0};
     load_record(&load, db, &p->image, path, p->since);
     Bytes part = buf_bytes(&load);
+    publish_arm(p->link);
     status = link_control(p->link, CTL_LOAD, 1, &part, PREPARE_TIMEOUT_MS, err);
     unlink(path);
     uint8_t zero[8] = {0}, init[40];
@@ -236,7 +201,7 @@ static Status start_new_version(Publishing *p, Error *err)
     return status;
 }
 
-static void take_image(Database *db, Publishing *p)
+void publish_take_image(Database *db, Publishing *p)
 {
     db->image = (SchemaImage){module_def_ref(p->image.def), p->image.version, p->image.ids};
     p->image.ids = NULL;
@@ -260,15 +225,15 @@ static void adopt_new_version(Publishing *p)
     db->source = link_source(db->link);
 }
 
-/* The PostgreSQL transaction that makes the new version the stored one. When the outcome of its COMMIT is unknown, neither version may
- * run before the catalog has told which one is stored (rule 37): asked until it answers. */
-static Status store_version(Publishing *p, const Publish *parts, Error *err)
+Status publish_store(Publishing *p, const Publish *parts, Error *err)
 {
     Storage *storage = p->host->storage;
     Publish publish = *parts;
     publish.new_image = &p->image;
     publish.program = p->program;
     publish.first_record = buf_bytes(&p->first_record);
+    publish.migration = MAX(p->applied, migrations_last(&p->migrations));
+    publish.dry_run = p->dry_run;
     memcpy(publish.program_hash, p->program_hash, 32);
     memcpy(publish.publisher, p->caller, 32);
     memcpy(publish.identity, p->identity, 32);
@@ -300,20 +265,20 @@ static void publish_new_work(Operation *op)
     Publishing *p = op->arg;
     Database *db = p->db;
     Error *err = &p->err;
-    Status status = describe(p, &p->def, err);
+    Status status = describe(p, err);
     if (status == S_OK)
-        status = make_image(p, NULL, err);
+        status = publish_image(p, NULL, err);
     if (status != S_OK) {
-        answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
+        publish_answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
         return;
     }
     p->since = since_versions_next(NULL, &p->image);
     status = start_new_version(p, err);
     if (status != S_OK) {
-        answer(p, 500, "%s", err->text);
+        publish_answer(p, 500, "%s", err->text);
         return;
     }
-    status = store_version(p, &(Publish){.name = str_of(p->name)}, err);
+    status = publish_store(p, &(Publish){.name = str_of(p->name)}, err);
     if (status == S_DENIED) {
         p->status = 401;
         p->json = true;
@@ -321,14 +286,14 @@ static void publish_new_work(Operation *op)
         return;
     }
     if (status != S_OK) {
-        answer(p, status == S_CONFLICT ? 409 : status == S_UNAVAILABLE ? 503 : 500, "%s", err->text);
+        publish_answer(p, status == S_CONFLICT ? 409 : status == S_UNAVAILABLE ? 503 : 500, "%s", err->text);
         return;
     }
     p->committed = true;
     db->id = p->new_id;
     status = storage_acquire(p->host->storage, db->id, &db->lease, err);
     if (status == S_OK) {
-        take_image(db, p);
+        publish_take_image(db, p);
         adopt_new_version(p);
         status = storage_attach(p->host->storage, &db->lease, &db->image, db->ready_offset, &db->source, err);
         db->attached = status == S_OK;
@@ -339,6 +304,7 @@ static void publish_new_work(Operation *op)
     else
         p->swapped = true;
     logs_system(db->logs, 2, "Database initialized");
+    log_notices(db, db->image.def ? db->image.def : p->def);
 }
 
 static void publish_new_after(Operation *op)
@@ -365,96 +331,7 @@ static void publish_new_after(Operation *op)
     publishing_free(p);
 }
 
-/* ---- update ---- */
-
-static void abort_prepared(Database *db)
-{
-    Error err = {0};
-    if (link_control(db->link, CTL_ABORT, 0, NULL, PREPARE_TIMEOUT_MS, &err) != S_OK)
-        log_warn("database %s: abandoning a publish: %s", db->name, err.text); /* the worker died: recovery loads the old version */
-}
-
-static bool client_knows(const Database *db, uint32_t version)
-{
-    for (uint32_t i = 0; i < db->nslots; i++)
-        if (db->slots[i].used && db->slots[i].schema_version == version)
-            return true;
-    return false;
-}
-
-static void take_update_on_loop(void *arg)
-{
-    Publishing *p = arg;
-    Database *db = p->db;
-    SchemaImage old = db->image;
-    take_image(db, p);
-    db->history = x_realloc(db->history, (db->nhistory + 1) * sizeof *db->history);
-    db->history[db->nhistory++] = old;
-    for (uint32_t i = 0; i < db->nhistory;) { /* forget what no connected client knows */
-        if (client_knows(db, db->history[i].version)) {
-            i++;
-            continue;
-        }
-        module_def_unref(db->history[i].def);
-        free((void *)db->history[i].ids);
-        db->history[i] = db->history[--db->nhistory];
-    }
-    db->crashes = 0;
-}
-
-static Status publish_update(Publishing *p, Error *err)
-{
-    Database *db = p->db;
-    Host *h = p->host;
-    TRY(make_image(p, &db->image, err));
-    p->since = since_versions_next(db, &p->image);
-    Plan plan;
-    plan_make(&plan, db->image.def, p->def, NULL);
-    if (plan.forbidden.len) {
-        Status s = FAIL(err, S_INVALID, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)900),
-                        (char *)plan.forbidden.ptr);
-        answer(p, 400, "Database update rejected: Errors occurred:\n%.*s", (int)MIN(plan.forbidden.len, (size_t)4000),
-               (char *)plan.forbidden.ptr);
-        plan_done(&plan);
-        return s;
-    }
-    char token[80];
-    migration_token(token, p->identity, db->program_hash, p->program_hash);
-    Status status = S_OK;
-    if (plan.breaks_clients && !p->break_clients)
-        status = FAIL(err, S_INVALID,
-                      "Failed to create or update the database: Migration plan contains a client-breaking change which is disallowed under "
-                      "current policy");
-    else if (p->break_clients && strcmp(token, p->token) != 0)
-        status = FAIL(err, S_INVALID, "Failed to create or update the database: Token provided is invalid or does not match expected hash");
-    char path[600] = "";
-    if (status == S_OK)
-        status = module_file_write(h, p->identity, p->program, path, err);
-    if (status != S_OK) {
-        plan_done(&plan);
-        return status;
-    }
-    OWN(buf) Buf load = {0};
-    load_record(&load, db, &p->image, path, p->since);
-    Bytes part = buf_bytes(&load);
-    status = link_control(db->link, CTL_PREPARE, 1, &part, PREPARE_TIMEOUT_MS, err);
-    unlink(path);
-    if (status == S_OK) {
-        status = storage_settle(h->storage, db->id, SETTLE_TIMEOUT_MS, err);
-        if (status == S_OK)
-            status = store_version(p, &(Publish){.old_image = &db->image, .plan = &plan, .lease = &db->lease}, err);
-        if (status != S_OK)
-            abort_prepared(db);
-    }
-    plan_done(&plan);
-    TRY(status);
-    p->committed = true;
-    host_on_loop(h, take_update_on_loop, p);
-    Error swap;
-    if (link_control(db->link, CTL_SWAP, 0, NULL, PREPARE_TIMEOUT_MS, &swap) != S_OK)
-        log_warn("database %s: %s; a new worker loads the published version", db->name, swap.text);
-    return S_OK;
-}
+/* ---- reset ---- */
 
 static void close_for_reset(void *arg)
 {
@@ -480,7 +357,7 @@ static Status publish_reset(Publishing *p, Error *err)
 {
     Database *db = p->db;
     Host *h = p->host;
-    TRY(make_image(p, NULL, err));
+    TRY(publish_image(p, NULL, err));
     p->image.version = db->image.version + 1;
     p->since = since_versions_next(NULL, &p->image);
     TRY(start_new_version(p, err));
@@ -492,14 +369,14 @@ static Status publish_reset(Publishing *p, Error *err)
         drained = storage_drain_source(h->storage, db->id, &last, err);
     } while (drained == S_UNAVAILABLE && !h->stopping);
     TRY(drained);
-    Status status = store_version(p, &(Publish){.old_image = &db->image, .lease = &db->lease, .reset = true}, err);
+    Status status = publish_store(p, &(Publish){.old_image = &db->image, .lease = &db->lease, .reset = true}, err);
     TRY(status); /* publish_update_after closes it; the next request opens the old version again */
     p->committed = true;
     host_on_loop(h, forget_link, db);
     host_on_loop(h, reset_slots, db);
     module_def_unref(db->image.def);
     free((void *)db->image.ids);
-    take_image(db, p);
+    publish_take_image(db, p);
     logs_clear(db->logs);
     logs_system(db->logs, 2, "Database initialized");
     adopt_new_version(p);
@@ -508,76 +385,42 @@ static Status publish_reset(Publishing *p, Error *err)
     return status;
 }
 
-/* What PostgreSQL will be told, for the preview. Nothing is allocated: new tables get numbers that nobody keeps. */
-static void print_ddl(Buf *out, const Publishing *p, const Plan *plan)
-{
-    const SchemaImage *old = &p->db->image;
-    uint32_t *ids = x_alloc((p->def->ntables + 1) * sizeof *ids);
-    for (uint32_t i = 0; i < p->def->ntables; i++) {
-        ids[i] = UINT32_MAX - i;
-        for (uint32_t k = 0; k < old->def->ntables; k++)
-            if (str_eq(old->def->tables[k].name, p->def->tables[i].name))
-                ids[i] = old->ids[k];
-    }
-    const SchemaImage next = {p->def, old->version + 1, ids};
-    const Publish publish = {.old_image = old, .new_image = &next, .plan = plan};
-    OWN(buf) Buf ddl = {0};
-    storage_plan_ddl(&ddl, str_of(p->schema), &publish);
-    if (ddl.len) {
-        buf_put_text(out, "\nSQL, in one transaction:\n");
-        for (const char *line = buf_cstr(&ddl), *end; *line; line = end) {
-            end = strchr(line, '\n');
-            end = end ? end + 1 : line + strlen(line);
-            if (strncmp(line, "COMMENT ", 8) != 0) /* our marks, which name the numbers */
-                buf_put(out, line, (size_t)(end - line));
-        }
-    }
-    free(ids);
-}
-
 static void publish_update_work(Operation *op)
 {
     Publishing *p = op->arg;
     Database *db = p->db;
     Error *err = &p->err;
     if (db->state == DB_DELETED || db->state == DB_CLOSED) {
-        answer(p, 503, "database %s is %s", db->name, db->last_error.code ? db->last_error.text : "closed");
+        publish_answer(p, 503, "database %s is %s", db->name, db->last_error.code ? db->last_error.text : "closed");
         return;
     }
     if (!p->clear && !p->preview && memcmp(p->program_hash, db->program_hash, 32) == 0) {
         answer_success(p, "updated");
         return;
     }
-    Status status = describe(p, &p->def, err);
+    bool same = p->preview && memcmp(p->program_hash, db->program_hash, 32) == 0; /* nothing to load: it runs */
+    Status status = same ? S_OK : describe(p, err);
+    if (same)
+        p->def = module_def_ref(db->image.def);
     if (status != S_OK) {
-        answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
+        publish_answer(p, status == S_INVALID ? 400 : 500, "%s", err->text);
         return;
     }
-    if (p->preview) {
-        Plan plan;
-        plan_make(&plan, db->image.def, p->def, NULL);
-        p->status = 200;
-        p->json = true;
-        if (plan.forbidden.len) {
-            OWN(buf) Buf reason = {0};
-            buf_put_text(&reason, "Errors occurred:\n");
-            buf_put_bytes(&reason, buf_bytes(&plan.forbidden));
-            buf_put_text(&p->body, "{\"ManualMigrate\":{\"reason\":");
-            json_string(&p->body, buf_str(&reason));
-        } else {
-            Str style;
-            bool plain = net_request_query(p->req, "style", &style) && str_is(style, "NoColor");
-            OWN(buf) Buf text = {0};
-            plan_print(&text, &plan, !plain);
-            print_ddl(&text, p, &plan);
-            char token[80];
-            migration_token(token, p->identity, db->program_hash, p->program_hash);
-            buf_put_text(&p->body, "{\"AutoMigrate\":{\"migrate_plan\":");
-            json_string(&p->body, buf_str(&text));
-            buf_printf(&p->body, ",\"break_clients\":%s,\"token\":\"%s\"", plan.breaks_clients ? "true" : "false", token);
+    if (!p->clear) {
+        status = storage_migration(p->host->storage, db->id, &p->applied, err);
+        if (status != S_OK) {
+            publish_answer(p, 503, "%s", err->text);
+            return;
         }
-        buf_put_text(&p->body, ",\"major_version_upgrade\":false}}");
-        plan_done(&plan);
+        p->pending = migrations_pending(&p->migrations, p->applied);
+        plan_make(&p->plan, db->image.def, p->def, &p->pending);
+    }
+    if (p->preview) {
+        status = p->dry_run && !same && p->plan.forbidden.len == 0 ? publish_update(p, err) : S_OK;
+        if (status == S_OK)
+            report_preview(p);
+        else if (!p->status)
+            publish_answer(p, status == S_UNAVAILABLE || status == S_BUSY ? 503 : 400, "%s", err->text);
         return;
     }
     status = p->clear ? publish_reset(p, err) : publish_update(p, err);
@@ -587,14 +430,15 @@ static void publish_update_work(Operation *op)
         logs_system(db->logs, 2, "Updated program to %s", hex);
         if (!p->clear)
             logs_system(db->logs, 2, "Database updated");
+        log_notices(db, p->def);
         answer_success(p, "updated");
     } else if (!p->status) {
         logs_system(db->logs, 0, "Database update failed: %s", err->text);
-        answer(p,
-               status == S_INVALID || status == S_CONFLICT   ? 400
-               : status == S_UNAVAILABLE || status == S_BUSY ? 503
-                                                             : 500,
-               "%s", err->text);
+        publish_answer(p,
+                       status == S_INVALID || status == S_CONFLICT   ? 400
+                       : status == S_UNAVAILABLE || status == S_BUSY ? 503
+                                                                     : 500,
+                       "%s", err->text);
     }
 }
 
@@ -629,7 +473,7 @@ static void update_opened(void *ctx, NetDb *db, const Error *err)
 {
     Publishing *p = ctx;
     if (err) {
-        answer(p, err->code == S_NOT_FOUND ? 404 : 500, "%s", err->text);
+        publish_answer(p, err->code == S_NOT_FOUND ? 404 : 500, "%s", err->text);
         publishing_free(p);
         return;
     }
@@ -667,7 +511,7 @@ static void find_after(void *arg)
     Publishing *p = arg;
     Host *h = p->host;
     if (p->err.code != S_OK) {
-        answer(p, 503, "%s", p->err.text);
+        publish_answer(p, 503, "%s", p->err.text);
         publishing_free(p);
         return;
     }
@@ -676,8 +520,8 @@ static void find_after(void *arg)
         identity_to_hex(caller, p->caller);
         identity_to_hex(identity, p->identity);
         if (memcmp(p->owner, p->caller, 32) != 0) {
-            answer(p, 403, "%s is not authorized to perform action on database %s: %s", caller, identity,
-                   p->clear ? "reset database" : "update database");
+            publish_answer(p, 403, "%s is not authorized to perform action on database %s: %s", caller, identity,
+                           p->clear ? "reset database" : "update database");
             publishing_free(p);
             return;
         }
@@ -694,12 +538,13 @@ static void find_after(void *arg)
         return;
     }
     if (p->preview || net_request_route(p->req) == ROUTE_DB_RESET) {
-        answer(p, 404, p->name[0] ? "`%s` not found" : "No such database.", p->name);
+        publish_answer(p, 404, p->name[0] ? "`%s` not found" : "No such database.", p->name);
         publishing_free(p);
         return;
     }
     if (h->config.publish_loopback_only && !net_request_is_loopback(p->req)) {
-        answer(p, 401, "this host takes new databases only from its own machine; start it with --publish-from anywhere to allow others");
+        publish_answer(p, 401,
+                       "this host takes new databases only from its own machine; start it with --publish-from anywhere to allow others");
         publishing_free(p);
         return;
     }
@@ -707,14 +552,14 @@ static void find_after(void *arg)
     if (memcmp(p->identity, none, 32) == 0) {
         char token[4096];
         if (net_mint_identity(h->net, p->identity, token, sizeof token, &p->err) != S_OK) {
-            answer(p, 500, "%s", p->err.text);
+            publish_answer(p, 500, "%s", p->err.text);
             publishing_free(p);
             return;
         }
     }
     Database *db = database_get(h, p->identity);
     if (db->state == DB_OPENING) {
-        answer(p, 409, "another publish of this database is running");
+        publish_answer(p, 409, "another publish of this database is running");
         publishing_free(p);
         return;
     }
@@ -738,6 +583,7 @@ void publish_request(Host *h, NetRequest *req, bool preview)
     p->host = h;
     p->req = req;
     p->preview = preview;
+    p->dry_run = preview && query_is_true(req, "dry_run");
     p->clear = !preview && (query_is_true(req, "clear") || net_request_route(req) == ROUTE_DB_RESET);
     p->program = net_request_body(req);
     memcpy(p->caller, net_request_caller(req), 32);
@@ -748,31 +594,31 @@ void publish_request(Host *h, NetRequest *req, bool preview)
     if (target.len == 0) {
         p->is_new = true;
         if (p->clear) {
-            answer(p, 400, "Clear database requires database name or identity");
+            publish_answer(p, 400, "Clear database requires database name or identity");
             publishing_free(p);
             return;
         }
     } else if (!identity_from_hex(p->identity, target)) {
         Error err;
         if (database_name_check(target, &err) != S_OK) {
-            answer(p, 400, "Invalid URL: %s", err.text);
+            publish_answer(p, 400, "Invalid URL: %s", err.text);
             publishing_free(p);
             return;
         }
         snprintf(p->name, sizeof p->name, "%.*s", STR_FMT(target));
     }
     if (p->break_clients && !p->token[0]) {
-        answer(p, 400, "Migration policy is set to `BreakClients`, but no migration token was provided.");
+        publish_answer(p, 400, "Migration policy is set to `BreakClients`, but no migration token was provided.");
         publishing_free(p);
         return;
     }
     if (p->program.len == 0) {
-        answer(p, 400, "the request has no body: send the module's .so file");
+        publish_answer(p, 400, "the request has no body: send the module's .so file");
         publishing_free(p);
         return;
     }
     if (h->disk_low[0] && !preview) {
-        answer(p, 507, "%s", h->disk_low);
+        publish_answer(p, 507, "%s", h->disk_low);
         publishing_free(p);
         return;
     }

@@ -6,7 +6,7 @@ set -euo pipefail
 build_packages="gcc make pkg-config libc6-dev libuv1-dev libwslay-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev
   libpq-dev libssl-dev libseccomp-dev zlib1g-dev libedit-dev"
 run_packages="curl ca-certificates"
-test_packages="libcmocka-dev clang lld clang-tidy clang-format procps git"
+test_packages="libcmocka-dev g++ clang lld clang-tidy clang-format procps git"
 
 wanted=""
 for part in "$@"; do

@@ -40,6 +40,12 @@
  * -isystem, or the compiler hides warnings that point into this header. A module may be made of several
  * .c files; put tables that they share into a header of your own.
  *
+ * C++17 or later works too, with g++ or clang++; the other words of the line stay. Add
+ *   -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wl,--as-needed
+ * so that the module does not need the C++ library, which the host does not have. What differs: ST_ARR and
+ * designated initialisers in C++17 are C's alone; a column may not be named like its own type; stand outside
+ * of every namespace; a default that is no constant is found by the host instead of the compiler.
+ *
  * The page in order:
  *   1. values           what a column or an argument can be
  *   2. contexts         what a function is given; errors, logging, memory
@@ -57,7 +63,8 @@
  *   ones are neither stored nor rolled back, and the host refuses modules that have them.
  * - Names. st_, ST_, arr_, opt_, res_, some_, none_, ok_, err_ are this header's prefixes, and each table
  *   makes names that begin with its own (entry_insert, entry_iter, ...). The words PUBLIC, PRIVATE, PK,
- *   PK_AUTO, UNIQUE, UNIQUE_AUTO, AUTO and INDEX must not be macros where a table is declared. */
+ *   PK_AUTO, UNIQUE, UNIQUE_AUTO, AUTO, INDEX, HASH, PK_HASH, UNIQUE_HASH, PK_DIRECT, UNIQUE_DIRECT, NONE and
+ *   SNAKE must not be macros where a table is declared. */
 #ifndef SPACETIMEDB_H
 #define SPACETIMEDB_H
 
@@ -65,6 +72,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Where C and C++ spell the same thing differently. ST_I_LIT(T){ ... } is a value of type T. */
+#ifdef __cplusplus
+#if __cplusplus < 201703L
+#error "spacetimedb.h needs C++17 or later, or C11 or later"
+#endif
+#define ST_I_LIT(T) T
+#define ST_I_ASSERT static_assert
+#define ST_I_ALIGNOF alignof
+#else
+#define ST_I_LIT(T) (T)
+#define ST_I_ASSERT _Static_assert
+#define ST_I_ALIGNOF _Alignof
+#endif
 
 /* ==== 1. Values ========================================================================================
  *
@@ -88,7 +109,7 @@ typedef struct st_str   { const char    *ptr; size_t len; } st_str;
 typedef struct st_bytes { const uint8_t *ptr; size_t len; } st_bytes;
 
 /* ST_S("text"): a string literal as st_str.    printf("%.*s", ST_FMT(s)): an st_str in a format. */
-#define ST_S(literal) ((st_str){ "" literal "", sizeof("" literal "") - 1 })
+#define ST_S(literal) (ST_I_LIT(st_str){ "" literal "", sizeof("" literal "") - 1 })
 #define ST_FMT(s) (int)(s).len, (s).ptr
 
 typedef struct st_identity      { uint8_t b[32]; } st_identity;      /* b[0] is the least significant byte */
@@ -122,19 +143,19 @@ ST_I_FN bool st_str_eq(st_str a, st_str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-ST_I_FN st_duration st_micros(int64_t n)  { return (st_duration){ n }; }
-ST_I_FN st_duration st_millis(int64_t n)  { return (st_duration){ n * 1000 }; }
-ST_I_FN st_duration st_seconds(int64_t n) { return (st_duration){ n * 1000000 }; }
+ST_I_FN st_duration st_micros(int64_t n)  { return ST_I_LIT(st_duration){ n }; }
+ST_I_FN st_duration st_millis(int64_t n)  { return ST_I_LIT(st_duration){ n * 1000 }; }
+ST_I_FN st_duration st_seconds(int64_t n) { return ST_I_LIT(st_duration){ n * 1000000 }; }
 
-ST_I_FN st_timestamp st_timestamp_add(st_timestamp t, st_duration d) { return (st_timestamp){ t.us + d.us }; }
+ST_I_FN st_timestamp st_timestamp_add(st_timestamp t, st_duration d) { return ST_I_LIT(st_timestamp){ t.us + d.us }; }
 ST_I_FN st_duration st_timestamp_sub(st_timestamp later, st_timestamp earlier)
 {
-    return (st_duration){ later.us - earlier.us };
+    return ST_I_LIT(st_duration){ later.us - earlier.us };
 }
 
 /* When a scheduled row is due: again and again, or once. See ST_SCHEDULE. */
-ST_I_FN st_schedule_at st_every(st_duration interval) { return (st_schedule_at){ 0, interval.us }; }
-ST_I_FN st_schedule_at st_at(st_timestamp when)       { return (st_schedule_at){ 1, when.us }; }
+ST_I_FN st_schedule_at st_every(st_duration interval) { return ST_I_LIT(st_schedule_at){ 0, interval.us }; }
+ST_I_FN st_schedule_at st_at(st_timestamp when)       { return ST_I_LIT(st_schedule_at){ 1, when.us }; }
 
 /* ==== 2. Contexts ======================================================================================
  *
@@ -241,7 +262,7 @@ typedef struct st_proc_ctx {
 /* ==== 3. Vocabulary ====================================================================================
  *
  * All of these stand at file level and end in a semicolon, or in a body in braces. Columns, fields,
- * variants and arguments are written (type, name), at most 64 of them. Types must be known by then.
+ * variants and arguments are written (type, name), at most 256 of them. Types must be known by then.
  * Mistakes are compile errors that name the thing meant; what C cannot see, the host tells at publish. */
 
 /* ST_MODULE(chat, "1.0.0");
@@ -259,11 +280,14 @@ typedef struct st_proc_ctx {
  *   PK            primary key: unique, at most one per table; clients see updates instead of delete+insert
  *   UNIQUE        no two rows with the same value
  *   INDEX         find rows by this column, also by range
- *   AUTO          integer: a 0 is replaced by the next number on insert
+ *   AUTO          integer: a 0 is replaced by the next number on insert (see ST_SEQUENCE)
  *   PK_AUTO, UNIQUE_AUTO
+ *   HASH          find rows by this column, by equality alone: a hash index
+ *   PK_HASH, UNIQUE_HASH, PK_DIRECT, UNIQUE_DIRECT    with another index behind the key: hash, or direct, an
+ *                 array by value: for uint8_t to uint64_t and ST_ENUM with values that lie close together
  *
- * PK, UNIQUE and INDEX need a type that can be a key: bool, any integer, st_str, st_identity,
- * st_connection_id, st_uuid, st_timestamp, an ST_ENUM.
+ * All but AUTO need a type that can be a key: bool, any integer, st_str, st_identity, st_connection_id,
+ * st_uuid, st_timestamp, an ST_ENUM.
  *
  * For a table t it makes
  *
@@ -279,17 +303,17 @@ typedef struct st_proc_ctx {
  *   const t  *t_next(t_iter *)                the next row or NULL: what ST_FOR does
  *   st_status t_emit(out, const t *row)       in a view over t: one row of its result
  *
- * for each column c that is PK or UNIQUE
+ * for each column c that is PK or UNIQUE, of whatever kind
  *
  *   const t  *t_find_by_c(db, value)          the row or NULL; lives until the transaction ends
  *   bool      t_delete_by_c(db, value)        false if there was none
  *   st_status t_update_by_c(db, t *row)       replaces the row that has row->c. ST_E_NO_ROW if there is none;
  *                                             otherwise as t_insert. To change a key, delete and insert
  *
- * and for each column c that is INDEX
+ * and for each column c that is INDEX or HASH
  *
  *   t_iter    t_by_c(db, value)               rows with this value
- *   t_iter    t_by_c_range(db, &lo, &hi)      rows with lo <= c < hi in the order of c; NULL: no bound
+ *   t_iter    t_by_c_range(db, &lo, &hi)      INDEX: rows with lo <= c < hi in the order of c; NULL: no bound
  *   uint64_t  t_delete_by_c(db, value)        how many
  *
  * db is ctx->db. Functions that only read take a const one and so work in views. */
@@ -317,13 +341,125 @@ typedef struct st_proc_ctx {
  * the last. */
 #define ST_INDEX(t, index, ...) ST_I_CAT(ST_I_INDEX, ST_I_N(__VA_ARGS__))(t, index, __VA_ARGS__)
 
+/* ST_HASH_INDEX(message, by_room_sender, room, sender);
+ * A hash index over two to four columns. With columns a, b it makes
+ *
+ *   t_iter t_by_room_sender(db, a, b)               rows with these values, in no particular order */
+#define ST_HASH_INDEX(t, index, ...) ST_I_CAT(ST_I_HASH_INDEX, ST_I_N(__VA_ARGS__))(t, index, __VA_ARGS__)
+
+/* ST_UNIQUE(seat, by_place, row, number);
+ * No two rows agree in all of these columns, two to four. Inserts and updates that would give ST_E_UNIQUE. With
+ * columns a, b it makes
+ *
+ *   const t *t_find_by_place(db, a, b)              the row or NULL; lives until the transaction ends
+ *   bool     t_delete_by_place(db, a, b)            false if there was none */
+#define ST_UNIQUE(t, index, ...) ST_I_CAT(ST_I_UNIQUE, ST_I_N(__VA_ARGS__))(t, index, __VA_ARGS__)
+
+/* ST_SEQUENCE(ticket, number, 1000, 1000, 9999, 1);
+ * How an AUTO column counts: the first number, the smallest, the largest, and the step, which may be negative.
+ * Without it: 1, 1, the largest of the type, 1. After the last one inserts fail with ST_E_AUTO_OVERFLOW. */
+#define ST_SEQUENCE(t, column, start, min, max, increment) ST_I_SEQUENCE(t, column, start, min, max, increment)
+
 /* ST_DEFAULT(profile, score, 100);    ST_DEFAULT(profile, motto, ST_S("hello"));
- * ST_DEFAULT(profile, nick, ST_NONE); ST_DEFAULT(profile, limit, ST_SOME(5));
  * What the rows that are already stored get when a later version of the module appends this column. It is
- * not used on insert. A constant of the column's type; structs in braces. Not for PK, UNIQUE and AUTO. */
+ * not used on insert. Not for PK, UNIQUE and AUTO. A constant of the column's type:
+ *
+ *   integers, floats, bool       100    -1    0.5    true    (st_u128)1 << 100    { { 1, 2, 3, 4 } } of 256 bits
+ *   st_str, st_bytes             ST_S("text") or ST_STR("text")    ST_BYTES("\x01\x02")
+ *   st_timestamp, st_identity..  { 1700000000000000 }    { { 1, 2, 3 } }
+ *   ST_ENUM                      room_kind_INVITE
+ *   ST_STRUCT                    { 1.5, 2.5 }
+ *   ST_SUM                       { attachment_link, { .link = ST_S("http://x") } }
+ *   options                      ST_NONE    ST_SOME(5)    ST_SOME({ 1.5, 2.5 })
+ *   results                      { 0, { .ok = 5 } }    { 1, { .err = ST_S("no") } }
+ *   arrays                       ST_ARR(uint32_t, 1, 2, 3)    ST_ARR(st_str, ST_STR("a"), ST_STR("b"))
+ *                                { 0 } for an empty one
+ *
+ * They nest: ST_SOME(ST_ARR(point, { 1, 2 }, { 3, 4 })). Inside of ST_ARR text must be ST_STR. In C++ an array
+ * has a name of its own instead: `static const uint32_t list[] = { 1, 2 };` and then `{ list, 2 }`. */
 #define ST_DEFAULT(t, column, ...) ST_I_DEFAULT(t, column, __VA_ARGS__)
+#ifdef __cplusplus
+#define ST_NONE {}
+#else
 #define ST_NONE { 0 }
-#define ST_SOME(...) { 1, __VA_ARGS__ }
+#endif
+#define ST_SOME(...) { true, __VA_ARGS__ }
+#define ST_STR(literal) { "" literal "", sizeof("" literal "") - 1 }
+#define ST_BYTES(literal) { (const uint8_t *)("" literal ""), sizeof("" literal "") - 1 }
+#define ST_ARR(type, ...) ST_I_ARR(type, __VA_ARGS__)
+
+/* ST_TABLE_NAME(t, "people");    ST_FUNCTION_NAME(fn, "sayHello");    ST_COLUMN_NAME(t, member, "int");
+ * ST_INDEX_NAME(t, index_or_column, "people_by_age");
+ * The name by which the database, SQL and clients know a table, a reducer, procedure or view, a column, or an
+ * index, where it cannot or should not be the one in this file. Letters of any script, digits and `_`, at most 255
+ * bytes. Columns: also of an ST_OLD_TABLE. To give a stored table or column another name is a change: see
+ * ST_RENAME_TABLE, ST_RENAME_COLUMN.
+ *
+ * ST_CASE(SNAKE);
+ * Names that are not given by one of these become snake_case (and enum variants lowerCamel, types PascalCase), as
+ * modules in other languages do by themselves. Once in a module. Default, ST_CASE(NONE): they stay as written. */
+#define ST_TABLE_NAME(t, name)        ST_I_TABLE_NAME(t, name)
+#define ST_FUNCTION_NAME(fn, name)    ST_I_FUNCTION_NAME(fn, name)
+#define ST_INDEX_NAME(t, index, name) ST_I_INDEX_NAME(t, index, name)
+#define ST_COLUMN_NAME(t, member, name) ST_I_COLUMN_NAME(t, member, name)
+#define ST_CASE(policy)               ST_I_CASE(ST_CASE_##policy, #policy)
+
+/* ST_MIGRATION(3, "accounts get a currency, users a handle",
+ *     ST_RENAME_TABLE(person, user),
+ *     ST_RENAME_COLUMN(user, nick, handle),
+ *     ST_CONVERT_COLUMN(account, balance, uint32_t, to_cents));
+ *
+ * A publish adds tables, functions, indexes and columns with a default by itself, and refuses what could lose
+ * or misread data. A migration says what is meant. Migrations are numbered upwards from 1. Each runs once for a
+ * database, in order, inside the publish: all of it or nothing. A new database starts at the highest number and
+ * runs none. Keep a migration as long as there may be a database that has not run it.
+ *
+ * Operations apply in order; each names tables and columns as they are at that point, in the words of this file
+ * (ST_TABLE_NAME, ST_COLUMN_NAME and ST_CASE count):
+ *
+ *   ST_RENAME_TABLE(old, new)             rows, keys and numbers stay
+ *   ST_RENAME_COLUMN(t, old, new)
+ *   ST_DROP_TABLE(t)                      with all its rows
+ *   ST_DROP_COLUMN(t, column)
+ *   ST_CONVERT_COLUMN(t, column, OLD, f)  the column gets another type; f makes each new value of the old one:
+ *                                           st_status f(st_reducer_ctx *ctx, const OLD *from, NEW *to)
+ *                                         NEW is the column's type in this file; *to is zeroed. f sees this value
+ *                                         and nothing else: ctx->db is NULL; st_fail, st_format, st_alloc work.
+ *                                         When the column is converted again later, the later operation replaces
+ *                                         this one: remove it
+ *   ST_ADD_UNIQUE(t, column)              the column becomes UNIQUE; rows with the same value end the publish
+ *   ST_ADD_PRIMARY_KEY(t, column)         it becomes the PK, or the PK moves there; likewise
+ *   ST_REPLACE_ROWS(t)                    t takes whatever shape it has in this file and starts empty: a function
+ *                                         of ST_RUN fills it
+ *   ST_RUN(f)                             runs f after all other operations, in the order of the list:
+ *                                           st_status f(st_reducer_ctx *ctx)
+ *                                         ctx->db writes the tables of this file and reads ST_OLD_TABLEs
+ *
+ * A function that fails ends the publish, and nothing has happened. */
+#define ST_MIGRATION(...) ST_I_CAT(ST_I_MIGRATION_, ST_I_IS2(__VA_ARGS__))(__VA_ARGS__)
+#define ST_RENAME_TABLE(old_name, new_name)       ST_I_OP(ST_MIGRATE_RENAME_TABLE, #old_name, #new_name, NULL)
+#define ST_RENAME_COLUMN(t, old_name, new_name)   ST_I_OP(ST_MIGRATE_RENAME_COLUMN, #t, #old_name, #new_name)
+#define ST_DROP_TABLE(t)                          ST_I_OP(ST_MIGRATE_DROP_TABLE, #t, NULL, NULL)
+#define ST_DROP_COLUMN(t, column)                 ST_I_OP(ST_MIGRATE_DROP_COLUMN, #t, #column, NULL)
+#define ST_CONVERT_COLUMN(t, column, old_type, f) \
+    ST_I_CONVERT(t, column, #t, #column, old_type, #old_type, &st_typedesc_##old_type, f)
+#define ST_ADD_UNIQUE(t, column)                  ST_I_OP(ST_MIGRATE_ADD_UNIQUE, #t, #column, NULL)
+#define ST_ADD_PRIMARY_KEY(t, column)             ST_I_OP(ST_MIGRATE_ADD_PRIMARY_KEY, #t, #column, NULL)
+#define ST_REPLACE_ROWS(t)                        ST_I_OP(ST_MIGRATE_REPLACE_ROWS, #t, NULL, NULL)
+#define ST_RUN(f)                                 ST_I_RUN(f, #f)
+
+/* ST_OLD_TABLE(3, old_account, account, (uint64_t, id, PK), (uint32_t, balance), (uint32_t, bank, INDEX));
+ * What the table `account` looked like before migration 3, keys included, for the functions of its ST_RUN. It
+ * makes the row type `old_account` and, reading only,
+ *
+ *   old_account_iter   old_account_all(db)                        for ST_FOR; also old_account_next
+ *   uint64_t           old_account_count(db)
+ *   const old_account *old_account_find_by_c(db, value)           for each PK and UNIQUE
+ *   old_account_iter   old_account_by_c(db, value)                for each INDEX and HASH
+ *   old_account_iter   old_account_by_c_range(db, &lo, &hi)       for each INDEX
+ *
+ * No other words apply to it but ST_COLUMN_NAME. */
+#define ST_OLD_TABLE(version, alias, t, ...) ST_I_OLD_TABLE(version, alias, #t, __VA_ARGS__)
 
 /* ST_TABLE(reminder, PRIVATE, (uint64_t, id, PK_AUTO), (st_schedule_at, at), (st_str, text));
  * ST_REDUCER(remind, (reminder, row)) { ... }
@@ -404,7 +540,7 @@ typedef struct st_proc_ctx {
  * return or goto rolls back. If committing fails, the host may run the body a second time: let it depend
  * only on what it reads. No waiting inside (ST_E_WOULD_BLOCK), no nesting. */
 #define ST_WITH_TX(ctx, tx) \
-    for (struct st_tx_scope tx##_scope __attribute__((cleanup(st_i_tx_leave))) = st_i_tx_enter(ctx); \
+    for (st_tx_scope tx##_scope __attribute__((cleanup(st_i_tx_leave))) = st_i_tx_enter(ctx); \
          tx##_scope.first; tx##_scope.first = false) \
         for (st_reducer_ctx *tx = tx##_scope.open; tx; tx = tx##_scope.open = (ctx)->api->tx_end((ctx), tx))
 
@@ -442,7 +578,7 @@ typedef struct st_http_response {
  * own minor has), and so may st_module_desc and st_item, which tell their sizes. st_type, st_field and
  * everything in rows stay as they are; constants keep their numbers. tests/sdk/abi.c holds us to it. */
 #define ST_ABI_MAJOR 1
-#define ST_ABI_MINOR 0
+#define ST_ABI_MINOR 1 /* 1: hash and direct indexes, sequences, names, migrations; nothing of minor 0 changed */
 #define ST_MAGIC 0x315453u /* "ST1" */
 
 /* What a type is. The size, alignment and offsets are as compiled; the host recomputes them and refuses a
@@ -492,24 +628,40 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
 #define ST_COLUMN_UNIQUE 2u           /* unique and ordered index */
 #define ST_COLUMN_AUTO   4u           /* auto-increment */
 #define ST_COLUMN_INDEX  8u           /* ordered index */
-#define ST_COLUMN_PK_AUTO     (ST_COLUMN_PK | ST_COLUMN_AUTO)
-#define ST_COLUMN_UNIQUE_AUTO (ST_COLUMN_UNIQUE | ST_COLUMN_AUTO)
+#define ST_COLUMN_BY_HASH   16u       /* with PK, UNIQUE or INDEX: a hash index instead of an ordered one */
+#define ST_COLUMN_BY_VALUE  32u       /* with PK or UNIQUE: a direct one, an array by value */
+#define ST_COLUMN_PK_AUTO       (ST_COLUMN_PK | ST_COLUMN_AUTO)
+#define ST_COLUMN_UNIQUE_AUTO   (ST_COLUMN_UNIQUE | ST_COLUMN_AUTO)
+#define ST_COLUMN_HASH          (ST_COLUMN_INDEX | ST_COLUMN_BY_HASH)
+#define ST_COLUMN_PK_HASH       (ST_COLUMN_PK | ST_COLUMN_BY_HASH)
+#define ST_COLUMN_UNIQUE_HASH   (ST_COLUMN_UNIQUE | ST_COLUMN_BY_HASH)
+#define ST_COLUMN_PK_DIRECT     (ST_COLUMN_PK | ST_COLUMN_BY_VALUE)
+#define ST_COLUMN_UNIQUE_DIRECT (ST_COLUMN_UNIQUE | ST_COLUMN_BY_VALUE)
 
 /* One record of the definition. Which members count, by kind (others are 0 or NULL):
  *
  *   TABLE     flags: ACCESS, F_EVENT   name: table       type: row
- *   INDEX     name: index              owner: table      ptr: const uint16_t[n] column positions   n
+ *   INDEX     flags: INDEX_HASH        name: index       owner: table    ptr: const uint16_t[n] column positions   n
  *   DEFAULT   name: column             owner: table      ptr: the value, in the column's layout
  *   SCHEDULE  name: function called    owner: table      n: position of the schedule column
  *   FUNCTION  flags: st_fn_kind        name: function    type: struct of arguments, or NULL if none
  *             ret: result type (procedures)              call: st_call_reducer or st_call_procedure
  *   VIEW      flags: ACCESS, F_ANONYMOUS  name: view     type: row
  *             call: st_call_view or st_call_anon_view
+ * since minor 1
+ *   UNIQUE    name: index              owner: table      ptr: const uint16_t[n] column positions   n
+ *   SEQUENCE  name: column             owner: table      ptr: const st_sequence *
+ *   NAME      flags: st_name_kind      name: the word in the module    owner: table of an index or column
+ *             ptr: const char *, the name
+ *   CASE      flags: st_case           name: its word
+ *   MIGRATION n: number, from 1        name: title       ptr: const st_migration_op[flags]
+ *   OLD_TABLE n: number of a migration name: alias       owner: the table's name before    type: row
  *
  * The order in the section means nothing. A table declared in a header shared by several files has a record
  * in each: equal ones are one table. Records of a table's indexes, defaults and schedule likewise. */
 typedef enum st_item_kind {
-    ST_ITEM_TABLE = 1, ST_ITEM_INDEX, ST_ITEM_DEFAULT, ST_ITEM_SCHEDULE, ST_ITEM_FUNCTION, ST_ITEM_VIEW
+    ST_ITEM_TABLE = 1, ST_ITEM_INDEX, ST_ITEM_DEFAULT, ST_ITEM_SCHEDULE, ST_ITEM_FUNCTION, ST_ITEM_VIEW,
+    ST_ITEM_UNIQUE, ST_ITEM_SEQUENCE, ST_ITEM_NAME, ST_ITEM_CASE, ST_ITEM_MIGRATION, ST_ITEM_OLD_TABLE
 } st_item_kind;
 typedef enum st_fn_kind {
     ST_FN_REDUCER, ST_FN_INIT, ST_FN_CLIENT_CONNECTED, ST_FN_CLIENT_DISCONNECTED, ST_FN_PROCEDURE
@@ -518,6 +670,9 @@ typedef enum st_fn_kind {
 #define ST_ACCESS_PUBLIC  1u
 #define ST_F_EVENT        2u
 #define ST_F_ANONYMOUS    4u
+#define ST_INDEX_HASH     1u
+typedef enum st_name_kind { ST_NAME_TABLE, ST_NAME_FUNCTION, ST_NAME_INDEX, ST_NAME_COLUMN } st_name_kind;
+typedef enum st_case { ST_CASE_NONE, ST_CASE_SNAKE } st_case;
 
 typedef struct st_item {
     uint32_t       kind;              /* st_item_kind */
@@ -531,12 +686,37 @@ typedef struct st_item {
     void         (*call)(void);       /* cast to one of the four types below */
 } st_item;
 
+typedef struct st_sequence { st_i128 start, min, max, increment; } st_sequence;
+
+/* One operation of a migration; members that do not count are 0 or NULL.
+ *
+ *   RENAME_TABLE    table: old name   a: new name      ADD_UNIQUE, ADD_PRIMARY_KEY, DROP_COLUMN   table   a: column
+ *   RENAME_COLUMN   table   a: old name   b: new       CONVERT_COLUMN   table   a: column   type: the old one
+ *   DROP_TABLE      table                                               fn: st_call_convert, over the two types
+ *   REPLACE_ROWS    table                              RUN              a: the function's name   fn: st_call_run */
+typedef enum st_migration_kind {
+    ST_MIGRATE_RENAME_TABLE = 1, ST_MIGRATE_RENAME_COLUMN, ST_MIGRATE_DROP_TABLE, ST_MIGRATE_DROP_COLUMN,
+    ST_MIGRATE_CONVERT_COLUMN, ST_MIGRATE_ADD_UNIQUE, ST_MIGRATE_ADD_PRIMARY_KEY, ST_MIGRATE_REPLACE_ROWS,
+    ST_MIGRATE_RUN
+} st_migration_kind;
+typedef struct st_migration_op {
+    uint32_t       kind;              /* st_migration_kind */
+    uint32_t       zero;
+    const char    *table, *a, *b;
+    const st_type *type;
+    void         (*fn)(void);
+} st_migration_op;
+
 /* Arguments come as one struct, laid out as item->type says (NULL if there are none); ret is zeroed memory
  * for a value of item->ret; `host` goes back to st_api.emit. */
 typedef st_status st_call_reducer(st_reducer_ctx *ctx, const void *args);
 typedef st_status st_call_procedure(st_proc_ctx *ctx, const void *args, void *ret);
 typedef st_status st_call_view(const st_view_ctx *ctx, const st_api *api, void *host);
 typedef st_status st_call_anon_view(const st_anon_view_ctx *ctx, const st_api *api, void *host);
+/* A conversion is the author's own function, over pointers to the column's two types: pointers to data are passed
+ * alike on the machines that modules are built for. */
+typedef st_status st_call_convert(st_reducer_ctx *ctx, const void *from, void *to);
+typedef st_status st_call_run(st_reducer_ctx *ctx);
 
 typedef struct st_module_desc {
     uint32_t    magic;                /* ST_MAGIC */
@@ -559,8 +739,9 @@ typedef struct st_cursor { void *host; const void *pos; uint64_t a, b; } st_curs
 struct st_db { const st_api *api; st_call *call; void *const *item; };
 
 /* The host's functions. None is ever NULL; each is called on the thread of the call, with the handle that
- * came with the context. `item` is the position of the table's record in the section; `col` and `cols`
- * are positions in the row type's fields; keys and bounds point to values in their column's layout. */
+ * came with the context. `item` is the position of the table's record in the section; the functions that read
+ * take that of an old table too. `col` and `cols` are positions in the row type's fields; keys and bounds point to
+ * values in their column's layout. */
 struct st_api {
     uint32_t size, major, minor, reserved;
     /* Row writes. try_: a failure dooms nothing. Generated values are written into *row. */
@@ -602,28 +783,29 @@ struct st_api {
 
 /* Mistakes that C compilers merely warn about are errors in a module's file. */
 #if defined(__clang__)
+#ifndef __cplusplus
 #pragma clang diagnostic error "-Wincompatible-pointer-types"
 #pragma clang diagnostic error "-Wincompatible-pointer-types-discards-qualifiers"
 #pragma clang diagnostic error "-Wint-conversion"
 #pragma clang diagnostic error "-Wimplicit-function-declaration"
+#endif
 #pragma clang diagnostic error "-Wreturn-type"
 #pragma clang diagnostic error "-Wunused-result"
 #pragma clang diagnostic error "-Wformat"
 #elif defined(__GNUC__)
+#ifndef __cplusplus
 #pragma GCC diagnostic error "-Wincompatible-pointer-types"
 #pragma GCC diagnostic error "-Wdiscarded-qualifiers"
 #pragma GCC diagnostic error "-Wint-conversion"
 #pragma GCC diagnostic error "-Wimplicit-function-declaration"
+#endif
 #pragma GCC diagnostic error "-Wreturn-type"
 #pragma GCC diagnostic error "-Wunused-result"
 #pragma GCC diagnostic error "-Wformat"
 #else
 #error "spacetimedb.h needs gcc or clang"
 #endif
-#ifdef __cplusplus
-#error "spacetimedb.h is for C: compile modules as C11 or later"
-#endif
-_Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+ST_I_ASSERT(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "modules are built for 64-bit little-endian machines");
 
 #include "spacetimedb_arity.h" /* ST_I_CAT, ST_I_N, ST_I_EACH, ST_I_IS1 */
@@ -631,7 +813,16 @@ _Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define ST_I_UNUSED __attribute__((unused))
 #define ST_I_HIDDEN __attribute__((visibility("hidden")))
 #define ST_I_CHECKED __attribute__((warn_unused_result))
+/* ST_I_TYPEOF: of a column. ST_I_IS: has the expression this type? ST_I_CHECK: in an expression, 0 or an error. */
+#ifdef __cplusplus
+#define ST_I_TYPEOF(T, column) decltype(T::column)
+#define ST_I_IS(expression, ...) __is_same(decltype(expression), __VA_ARGS__)
+#define ST_I_CHECK(condition, text) ([] { static_assert(condition, text); return 0u; }())
+#else
 #define ST_I_TYPEOF(T, column) __typeof__(((T *)0)->column)
+#define ST_I_IS(expression, ...) _Generic((expression), __VA_ARGS__: 1, default: 0)
+#define ST_I_CHECK(condition, text) (0u * (uint32_t)sizeof(struct { int checked; _Static_assert(condition, text); }))
+#endif
 
 #define st_write_each_column_or_argument_in_parentheses(...) __VA_ARGS__
 #define ST_I_OPEN(M, T, tuple) \
@@ -640,14 +831,20 @@ _Static_assert(sizeof(void *) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 /* Context helpers. */
 #define ST_I_LOG(ctx, level, ...) \
-    ((ctx)->api->log((ctx)->call, level, &(const st_log_loc){ __FILE__, __func__, __LINE__ }, __VA_ARGS__))
+    ((ctx)->api->log((ctx)->call, level, ST_I_LOC({ __FILE__, __func__, __LINE__ }), __VA_ARGS__))
+#ifdef __cplusplus
+#define ST_I_LOC(...) st_i_loc(st_log_loc __VA_ARGS__)
+ST_I_FN const st_log_loc *st_i_loc(const st_log_loc &here) { return &here; } /* lives until the call returns */
+#else
+#define ST_I_LOC(...) &(const st_log_loc)__VA_ARGS__
+#endif
 ST_I_CHECKED ST_I_FN st_status st_result_of_st_fail_must_be_returned(st_status status) { return status; }
 ST_I_FN st_str st_i_identity_hex(const st_api *api, st_call *call, st_identity id)
 {
     char *hex = (char *)api->alloc(call, 64);
     for (int i = 0; i < 64; i++)
         hex[i] = "0123456789abcdef"[id.b[31 - i / 2] >> (i % 2 ? 0 : 4) & 15];
-    return (st_str){ hex, 64 };
+    return ST_I_LIT(st_str){ hex, 64 };
 }
 ST_I_FN uint64_t st_i_random_u64(const st_api *api, st_call *call)
 {
@@ -666,12 +863,12 @@ ST_I_FN st_uuid st_i_uuid(const st_api *api, st_call *call, uint8_t version, int
     id.b[8] = (uint8_t)((id.b[8] & 63) | 128);
     return id;
 }
-struct st_tx_scope { st_proc_ctx *ctx; st_reducer_ctx *open; bool first; };
-ST_I_FN struct st_tx_scope st_i_tx_enter(st_proc_ctx *ctx)
+typedef struct st_tx_scope { st_proc_ctx *ctx; st_reducer_ctx *open; bool first; } st_tx_scope;
+ST_I_FN st_tx_scope st_i_tx_enter(st_proc_ctx *ctx)
 {
-    return (struct st_tx_scope){ ctx, ctx->api->tx_begin(ctx), true };
+    return ST_I_LIT(st_tx_scope){ ctx, ctx->api->tx_begin(ctx), true };
 }
-ST_I_FN void st_i_tx_leave(struct st_tx_scope *scope)
+ST_I_FN void st_i_tx_leave(st_tx_scope *scope)
 {
     if (scope->open)
         scope->ctx->api->tx_abort(scope->ctx, scope->open);
@@ -681,17 +878,20 @@ ST_I_CHECKED ST_I_FN st_status st_i_http(st_proc_ctx *ctx, const st_http_request
     return ctx->api->http(ctx, request, response);
 }
 
-/* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23. */
+/* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23.
+ * keyable: 0 no, 1 yes, 2 also behind a direct index. */
 #define ST_I_DESCRIBE(T, label, kind, is_signed, keyable) \
     enum { st_keyable_##T = keyable }; \
     static const st_type st_typedesc_##T ST_I_UNUSED = \
-        { label, kind, sizeof(T), _Alignof(T), 0, NULL, NULL, 0, is_signed };
+        { label, kind, sizeof(T), ST_I_ALIGNOF(T), 0, NULL, NULL, 0, is_signed };
 ST_I_DESCRIBE(bool,             "bool",     ST_K_BOOL, 0, 1)
+#ifndef __cplusplus
 ST_I_DESCRIBE(_Bool,            "bool",     ST_K_BOOL, 0, 1)
-ST_I_DESCRIBE(uint8_t,          "uint8_t",  ST_K_INT, 0, 1)
-ST_I_DESCRIBE(uint16_t,         "uint16_t", ST_K_INT, 0, 1)
-ST_I_DESCRIBE(uint32_t,         "uint32_t", ST_K_INT, 0, 1)
-ST_I_DESCRIBE(uint64_t,         "uint64_t", ST_K_INT, 0, 1)
+#endif
+ST_I_DESCRIBE(uint8_t,          "uint8_t",  ST_K_INT, 0, 2)
+ST_I_DESCRIBE(uint16_t,         "uint16_t", ST_K_INT, 0, 2)
+ST_I_DESCRIBE(uint32_t,         "uint32_t", ST_K_INT, 0, 2)
+ST_I_DESCRIBE(uint64_t,         "uint64_t", ST_K_INT, 0, 2)
 ST_I_DESCRIBE(int8_t,           "int8_t",   ST_K_INT, 1, 1)
 ST_I_DESCRIBE(int16_t,          "int16_t",  ST_K_INT, 1, 1)
 ST_I_DESCRIBE(int32_t,          "int32_t",  ST_K_INT, 1, 1)
@@ -732,14 +932,14 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
 
 /* Custom types. */
 #define ST_I_DESCRIBE_FIELDS(T, kind) \
-    static const st_type st_typedesc_##T ST_I_UNUSED = { #T, kind, sizeof(T), _Alignof(T), \
+    static const st_type st_typedesc_##T ST_I_UNUSED = { #T, kind, sizeof(T), ST_I_ALIGNOF(T), \
         sizeof st_fields_##T / sizeof *st_fields_##T, st_fields_##T, NULL, 0, 0 };
 #define ST_I_MEMBER(T, tuple) ST_I_OPEN(ST_I_MEMBER_, T, tuple)
 #define ST_I_MEMBER_(T, type, name, attr, ...) type name;
 #define ST_I_FIELD(T, tuple) ST_I_OPEN(ST_I_FIELD_, T, tuple)
 #define ST_I_FIELD_(T, type, name, attr, ...) { #name, &st_typedesc_##type, offsetof(T, name), ST_COLUMN_##attr },
 #define ST_I_PLAIN(T, tuple) ST_I_OPEN(ST_I_PLAIN_, T, tuple)
-#define ST_I_PLAIN_(T, type, name, attr, ...) _Static_assert(ST_COLUMN_##attr == 0, \
+#define ST_I_PLAIN_(T, type, name, attr, ...) ST_I_ASSERT(ST_COLUMN_##attr == 0, \
     "'" #T "', '" #name "': " #attr " belongs to the columns of a table");
 
 /* The way out of a view: T_rows is what `out` points to. */
@@ -756,12 +956,20 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
     ST_I_ROWS(T) \
     struct st_semicolon_expected
 
+/* An enum of one byte: C++ can say so, C needs the attribute. */
+#ifdef __cplusplus
+#define ST_I_BYTE
+#define ST_I_OF_BYTES : uint8_t
+#else
+#define ST_I_BYTE __attribute__((packed))
+#define ST_I_OF_BYTES
+#endif
 #define ST_I_ENUMERATOR(T, name) T##_##name,
 #define ST_I_ENUM_FIELD(T, name) { #name, NULL, 0, 0 },
 #define ST_I_ENUM(T, ...) \
-    typedef enum __attribute__((packed)) T { ST_I_EACH(ST_I_ENUMERATOR, T, __VA_ARGS__) } T; \
+    typedef enum ST_I_BYTE T ST_I_OF_BYTES { ST_I_EACH(ST_I_ENUMERATOR, T, __VA_ARGS__) } T; \
     static const st_field st_fields_##T[] ST_I_UNUSED = { ST_I_EACH(ST_I_ENUM_FIELD, T, __VA_ARGS__) }; \
-    enum { st_keyable_##T = 1 }; \
+    enum { st_keyable_##T = 2 }; \
     ST_I_DESCRIBE_FIELDS(T, ST_K_ENUM) \
     struct st_semicolon_expected
 
@@ -770,7 +978,7 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
 #define ST_I_VARIANT(T, tuple) ST_I_OPEN(ST_I_VARIANT_, T, tuple)
 #define ST_I_VARIANT_(T, type, name, attr, ...) { #name, &st_typedesc_##type, offsetof(T, u), ST_COLUMN_##attr },
 #define ST_I_SUM(T, ...) \
-    typedef enum __attribute__((packed)) T##_tag { ST_I_EACH(ST_I_TAG, T, __VA_ARGS__) } T##_tag; \
+    typedef enum ST_I_BYTE T##_tag ST_I_OF_BYTES { ST_I_EACH(ST_I_TAG, T, __VA_ARGS__) } T##_tag; \
     typedef struct T { T##_tag tag; union { ST_I_EACH(ST_I_MEMBER, T, __VA_ARGS__) } u; } T; \
     static const st_field st_fields_##T[] ST_I_UNUSED = { ST_I_EACH(ST_I_VARIANT, T, __VA_ARGS__) }; \
     ST_I_EACH(ST_I_PLAIN, T, __VA_ARGS__) \
@@ -786,12 +994,12 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
     ST_I_FN O NONE(void) { O o; memset(&o, 0, sizeof o); return o; } \
     enum { st_keyable_##O = 0 }; \
     static const st_type st_typedesc_##O ST_I_UNUSED = \
-        { #O, ST_K_OPTION, sizeof(O), _Alignof(O), 0, NULL, &st_typedesc_##T, offsetof(O, v), 0 };
+        { #O, ST_K_OPTION, sizeof(O), ST_I_ALIGNOF(O), 0, NULL, &st_typedesc_##T, offsetof(O, v), 0 };
 #define ST_I_ARRAY(T, A) \
     typedef struct A { const T *ptr; size_t len; } A; \
     enum { st_keyable_##A = 0 }; \
     static const st_type st_typedesc_##A ST_I_UNUSED = \
-        { #A, ST_K_ARRAY, sizeof(A), _Alignof(A), 0, NULL, &st_typedesc_##T, 0, 0 };
+        { #A, ST_K_ARRAY, sizeof(A), ST_I_ALIGNOF(A), 0, NULL, &st_typedesc_##T, 0, 0 };
 #define ST_I_RESULT(T, E, R, OK, ERR) \
     typedef struct R { uint8_t tag; union { T ok; E err; } u; } R; \
     ST_I_FN R OK(T v)  { R r; memset(&r, 0, sizeof r); r.u.ok = v; return r; } \
@@ -825,16 +1033,23 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 /* The empty section is for modules without records. */
 #define ST_I_MODULE(name_, version_) \
     __asm__(".pushsection st_items,\"aw\",@progbits\n\t.popsection"); \
-    extern const st_module_desc st_module; \
-    __attribute__((visibility("default"), used)) const st_module_desc st_module = { \
+    extern const st_module_desc st_module __attribute__((visibility("default"))); \
+    __attribute__((used)) const st_module_desc st_module = { \
         ST_MAGIC, sizeof(st_module_desc), ST_ABI_MAJOR, ST_ABI_MINOR, sizeof(void *), sizeof(st_item), \
         name_, version_, __VERSION__, __start_st_items, __stop_st_items }
 
 /* Tables. */
+#define ST_I_IS_U64(T) ST_I_IS((T *)0, uint64_t *)
+#ifdef __cplusplus
+#define ST_I_IS_INT(T) (__is_same(T, uint8_t) || __is_same(T, uint16_t) || __is_same(T, uint32_t) || \
+    __is_same(T, uint64_t) || __is_same(T, int8_t) || __is_same(T, int16_t) || __is_same(T, int32_t) || \
+    __is_same(T, int64_t) || \
+    __is_same(T, st_u128) || __is_same(T, st_i128) || __is_same(T, st_u256) || __is_same(T, st_i256))
+#else
 #define ST_I_IS_INT(T) _Generic((T *)0, uint8_t *: 1, uint16_t *: 1, uint32_t *: 1, uint64_t *: 1, \
     int8_t *: 1, int16_t *: 1, int32_t *: 1, int64_t *: 1, \
     st_u128 *: 1, st_i128 *: 1, st_u256 *: 1, st_i256 *: 1, default: 0)
-#define ST_I_IS_U64(T) _Generic((T *)0, uint64_t *: 1, default: 0)
+#endif
 
 #define ST_I_COLUMN(T, tuple) ST_I_OPEN(ST_I_COLUMN_, T, tuple)
 #define ST_I_COLUMN_(T, type, name, attr, ...) st_col_##T##_##name,
@@ -846,33 +1061,43 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_VERIFY_(T, type, name, attr, ...) \
     enum { \
         st_colflags_##T##_##name = ST_COLUMN_##attr, \
-        st_colkey_##T##_##name = st_keyable_##type, \
+        st_colkey_##T##_##name = st_keyable_##type != 0, \
         st_auto_ok_##T##_##name = !(ST_COLUMN_##attr & ST_COLUMN_AUTO) || ST_I_IS_INT(type), \
-        st_key_ok_##T##_##name = !(ST_COLUMN_##attr & ~ST_COLUMN_AUTO) || st_keyable_##type \
+        st_key_ok_##T##_##name = !(ST_COLUMN_##attr & ~ST_COLUMN_AUTO) || st_keyable_##type != 0, \
+        st_direct_ok_##T##_##name = !(ST_COLUMN_##attr & ST_COLUMN_BY_VALUE) || st_keyable_##type != 1 \
     }; \
-    _Static_assert(st_auto_ok_##T##_##name, \
+    ST_I_ASSERT(st_auto_ok_##T##_##name, \
         "table '" #T "', column '" #name "': auto-increment needs an integer type, not '" #type "'"); \
-    _Static_assert(st_key_ok_##T##_##name, \
-        "table '" #T "', column '" #name "': a value of type '" #type "' cannot be a key");
+    ST_I_ASSERT(st_key_ok_##T##_##name, \
+        "table '" #T "', column '" #name "': a value of type '" #type "' cannot be a key"); \
+    ST_I_ASSERT(st_direct_ok_##T##_##name, \
+        "table '" #T "', column '" #name \
+        "': a direct index needs uint8_t to uint64_t or an ST_ENUM, not '" #type "'");
 
-#define ST_I_TABLE(T, flags_, ...) \
+/* The row type T of a table, old or present, and the functions that read it. */
+#define ST_I_ROW(T, ...) \
     typedef struct T { ST_I_EACH(ST_I_MEMBER, T, __VA_ARGS__) } T; \
     enum { ST_I_EACH(ST_I_COLUMN, T, __VA_ARGS__) st_ncols_##T }; \
     static const st_field st_fields_##T[] ST_I_UNUSED = { ST_I_EACH(ST_I_FIELD, T, __VA_ARGS__) }; \
     ST_I_EACH(ST_I_VERIFY, T, __VA_ARGS__) \
     enum { st_keyable_##T = 0, st_pks_##T = 0 ST_I_EACH(ST_I_PK, T, __VA_ARGS__), \
            st_pk64_##T = 0 ST_I_EACH(ST_I_PK64, T, __VA_ARGS__) }; \
-    _Static_assert(st_pks_##T <= 1, "table '" #T "': more than one primary key"); \
-    ST_I_DESCRIBE_FIELDS(T, ST_K_STRUCT) \
-    static const st_item st_item_##T = \
-        { ST_ITEM_TABLE, flags_, #T, &st_typedesc_##T, NULL, NULL, NULL, 0, NULL }; \
-    ST_I_PUT(T) \
+    ST_I_ASSERT(st_pks_##T <= 1, "table '" #T "': more than one primary key"); \
+    ST_I_DESCRIBE_FIELDS(T, ST_K_STRUCT)
+#define ST_I_READERS(T) \
     typedef struct T##_iter { st_cursor cursor; const st_db *db; } T##_iter; \
     ST_I_FN T##_iter T##_each(T##_iter it) { return it; } \
     ST_I_FN const T *T##_next(T##_iter *it) { return (const T *)it->db->api->next(it->db, &it->cursor); } \
     ST_I_FN T##_iter T##_all(st_db *db) \
-        { return (T##_iter){ db->api->scan(db, ST_I_ORD(T), 0, NULL, 0, NULL, NULL, NULL), db }; } \
-    ST_I_FN uint64_t T##_count(const st_db *db) { return db->api->count(db, ST_I_ORD(T)); } \
+        { return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 0, NULL, 0, NULL, NULL, NULL), db }; } \
+    ST_I_FN uint64_t T##_count(const st_db *db) { return db->api->count(db, ST_I_ORD(T)); }
+
+#define ST_I_TABLE(T, flags_, ...) \
+    ST_I_ROW(T, __VA_ARGS__) \
+    static const st_item st_item_##T = \
+        { ST_ITEM_TABLE, flags_, #T, &st_typedesc_##T, NULL, NULL, NULL, 0, NULL }; \
+    ST_I_PUT(T) \
+    ST_I_READERS(T) \
     ST_I_FN uint64_t T##_clear(st_db *db) { return db->api->erase(db, ST_I_ORD(T), 0, NULL, NULL); } \
     ST_I_FN bool T##_delete(st_db *db, const T *row) { return db->api->erase_row(db, ST_I_ORD(T), row); } \
     ST_I_CHECKED ST_I_FN st_status T##_insert(st_db *db, T *row) \
@@ -883,37 +1108,70 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_EACH(ST_I_ACCESS, T, __VA_ARGS__) \
     struct st_semicolon_expected
 
-/* The functions that a column's attribute makes. */
+#define ST_I_OLD_TABLE(version_, T, table, ...) \
+    ST_I_ASSERT((version_) > 0, "old table '" #T "': migrations are numbered from 1"); \
+    ST_I_ROW(T, __VA_ARGS__) \
+    static const st_item st_item_##T = \
+        { ST_ITEM_OLD_TABLE, 0, #T, &st_typedesc_##T, NULL, table, NULL, version_, NULL }; \
+    ST_I_PUT(T) \
+    ST_I_READERS(T) \
+    ST_I_EACH(ST_I_READ, T, __VA_ARGS__) \
+    struct st_semicolon_expected
+
+/* The functions that a column's attribute makes: those that read, and those that write. */
+#define ST_I_READ(T, tuple) ST_I_OPEN(ST_I_READ_, T, tuple)
+#define ST_I_READ_(T, type, name, attr, ...) ST_I_READ_##attr(T, type, name)
+#define ST_I_READ_COL(T, type, name)
+#define ST_I_READ_AUTO(T, type, name)
+#define ST_I_READ_PK(T, type, name)            ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_PK_AUTO(T, type, name)       ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_PK_HASH(T, type, name)       ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_PK_DIRECT(T, type, name)     ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_UNIQUE_AUTO(T, type, name)   ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_UNIQUE_HASH(T, type, name)   ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_UNIQUE_DIRECT(T, type, name) ST_I_READ_UNIQUE(T, type, name)
+#define ST_I_READ_UNIQUE(T, type, name) \
+    ST_I_FN const T *T##_find_by_##name(const st_db *db, type key) \
+        { return (const T *)db->api->find(db, ST_I_ORD(T), st_col_##T##_##name, &key); }
+#define ST_I_READ_HASH(T, type, name) \
+    ST_I_FN T##_iter T##_by_##name(const st_db *db, type key) \
+        { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
+          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 1, eq, NULL, NULL), db }; }
+#define ST_I_READ_INDEX(T, type, name) \
+    ST_I_READ_HASH(T, type, name) \
+    ST_I_FN T##_iter T##_by_##name##_range(const st_db *db, const type *lo, const type *hi) \
+        { const uint16_t col[1] = { st_col_##T##_##name }; \
+          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 0, NULL, lo, hi), db }; }
+
 #define ST_I_ACCESS(T, tuple) ST_I_OPEN(ST_I_ACCESS_, T, tuple)
 #define ST_I_ACCESS_(T, type, name, attr, ...) ST_I_ACCESS_##attr(T, type, name)
 #define ST_I_ACCESS_COL(T, type, name)
 #define ST_I_ACCESS_AUTO(T, type, name)
-#define ST_I_ACCESS_PK(T, type, name)          ST_I_ACCESS_UNIQUE(T, type, name)
-#define ST_I_ACCESS_PK_AUTO(T, type, name)     ST_I_ACCESS_UNIQUE(T, type, name)
-#define ST_I_ACCESS_UNIQUE_AUTO(T, type, name) ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_PK(T, type, name)            ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_PK_AUTO(T, type, name)       ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_PK_HASH(T, type, name)       ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_PK_DIRECT(T, type, name)     ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_UNIQUE_AUTO(T, type, name)   ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_UNIQUE_HASH(T, type, name)   ST_I_ACCESS_UNIQUE(T, type, name)
+#define ST_I_ACCESS_UNIQUE_DIRECT(T, type, name) ST_I_ACCESS_UNIQUE(T, type, name)
 #define ST_I_ACCESS_UNIQUE(T, type, name) \
-    ST_I_FN const T *T##_find_by_##name(const st_db *db, type key) \
-        { return (const T *)db->api->find(db, ST_I_ORD(T), st_col_##T##_##name, &key); } \
+    ST_I_READ_UNIQUE(T, type, name) \
     ST_I_FN bool T##_delete_by_##name(st_db *db, type key) \
         { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
           return db->api->erase(db, ST_I_ORD(T), 1, col, eq) != 0; } \
     ST_I_CHECKED ST_I_FN st_status T##_update_by_##name(st_db *db, T *row) \
         { return db->api->update(db, ST_I_ORD(T), st_col_##T##_##name, row, false); }
-#define ST_I_ACCESS_INDEX(T, type, name) \
-    ST_I_FN T##_iter T##_by_##name(const st_db *db, type key) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
-          return (T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 1, eq, NULL, NULL), db }; } \
-    ST_I_FN T##_iter T##_by_##name##_range(const st_db *db, const type *lo, const type *hi) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; \
-          return (T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 0, NULL, lo, hi), db }; } \
+#define ST_I_ACCESS_INDEX(T, type, name) ST_I_READ_INDEX(T, type, name) ST_I_DELETE_BY(T, type, name)
+#define ST_I_ACCESS_HASH(T, type, name)  ST_I_READ_HASH(T, type, name) ST_I_DELETE_BY(T, type, name)
+#define ST_I_DELETE_BY(T, type, name) \
     ST_I_FN uint64_t T##_delete_by_##name(st_db *db, type key) \
         { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
           return db->api->erase(db, ST_I_ORD(T), 1, col, eq); }
 
 /* Indexes over several columns: key parameters for all but the last, bounds for the last. */
 #define ST_I_INDEX1(T, ix, a) \
-    _Static_assert(0, "index '" #ix "' of table '" #T "': for one column write (type, " #a ", INDEX) in the table");
-#define ST_I_INDEX_TOO_MANY(...) _Static_assert(0, "an index has at most four columns");
+    ST_I_ASSERT(0, "index '" #ix "' of table '" #T "': for one column write (type, " #a ", INDEX) in the table");
+#define ST_I_INDEX_TOO_MANY(...) ST_I_ASSERT(0, "an index has at most four columns");
 #define ST_I_INDEX5(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
 #define ST_I_INDEX6(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
 #define ST_I_INDEX7(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
@@ -935,26 +1193,146 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
         (const st_db *db, ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3, \
          const ST_I_TYPEOF(T, d) *lo, const ST_I_TYPEOF(T, d) *hi), \
         (&k1, &k2, &k3), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
-#define ST_I_INDEX_KEY(T, ix, column) _Static_assert(st_colkey_##T##_##column, \
+#define ST_I_HASH_INDEX1(T, ix, a) \
+    ST_I_ASSERT(0, "index '" #ix "' of table '" #T "': for one column write (type, " #a ", HASH) in the table");
+#define ST_I_HASH_INDEX2(T, ix, ...) ST_I_WHOLE2(ST_I_HASH_INDEX_OF, T, ix, __VA_ARGS__)
+#define ST_I_HASH_INDEX3(T, ix, ...) ST_I_WHOLE3(ST_I_HASH_INDEX_OF, T, ix, __VA_ARGS__)
+#define ST_I_HASH_INDEX4(T, ix, ...) ST_I_WHOLE4(ST_I_HASH_INDEX_OF, T, ix, __VA_ARGS__)
+#define ST_I_HASH_INDEX5(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_HASH_INDEX6(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_HASH_INDEX7(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_HASH_INDEX8(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_UNIQUE1(T, ix, a) \
+    ST_I_ASSERT(0, "unique '" #ix "' of table '" #T "': for one column write (type, " #a ", UNIQUE) in the table");
+#define ST_I_UNIQUE2(T, ix, ...) ST_I_WHOLE2(ST_I_UNIQUE_OF, T, ix, __VA_ARGS__)
+#define ST_I_UNIQUE3(T, ix, ...) ST_I_WHOLE3(ST_I_UNIQUE_OF, T, ix, __VA_ARGS__)
+#define ST_I_UNIQUE4(T, ix, ...) ST_I_WHOLE4(ST_I_UNIQUE_OF, T, ix, __VA_ARGS__)
+#define ST_I_UNIQUE5(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_UNIQUE6(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_UNIQUE7(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+#define ST_I_UNIQUE8(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
+/* Key parameters for all columns. */
+#define ST_I_WHOLE2(OF, T, ix, a, b) \
+    ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) \
+    OF(T, ix, 2, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2), (&k1, &k2), st_col_##T##_##a, st_col_##T##_##b)
+#define ST_I_WHOLE3(OF, T, ix, a, b, c) \
+    ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) \
+    OF(T, ix, 3, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3), (&k1, &k2, &k3), \
+        st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c)
+#define ST_I_WHOLE4(OF, T, ix, a, b, c, d) \
+    ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) ST_I_INDEX_KEY(T, ix, d) \
+    OF(T, ix, 4, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3, ST_I_TYPEOF(T, d) k4), \
+        (&k1, &k2, &k3, &k4), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
+#define ST_I_HASH_INDEX_OF(T, ix, n_, KEY_PARAMS, KEYS, ...) \
+    ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, ST_INDEX_HASH, n_, __VA_ARGS__) \
+    ST_I_FN T##_iter T##_##ix(const st_db *db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL), db }; } \
+    struct st_semicolon_expected
+#define ST_I_UNIQUE_OF(T, ix, n_, KEY_PARAMS, KEYS, ...) \
+    ST_I_INDEX_RECORD(T, ix, ST_ITEM_UNIQUE, 0, n_, __VA_ARGS__) \
+    ST_I_FN const T *T##_find_##ix(const st_db *db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
+          st_cursor found = db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL); \
+          return (const T *)db->api->next(db, &found); } \
+    ST_I_FN bool T##_delete_##ix(st_db *db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
+          return db->api->erase(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, eq) != 0; } \
+    struct st_semicolon_expected
+#define ST_I_INDEX_RECORD(T, ix, kind_, flags_, n_, ...) \
+    static const uint16_t st_ix_##T##_##ix[n_] = { __VA_ARGS__ }; \
+    static const st_item st_item_##T##_ix_##ix = \
+        { kind_, flags_, #ix, NULL, NULL, #T, st_ix_##T##_##ix, n_, NULL }; \
+    ST_I_PUT(T##_ix_##ix)
+#define ST_I_INDEX_KEY(T, ix, column) ST_I_ASSERT(st_colkey_##T##_##column, \
     "index '" #ix "' of table '" #T "': the type of column '" #column "' cannot be a key");
 #define ST_I_UNWRAP(...) __VA_ARGS__
 #define ST_I_INDEX_OF(T, ix, n_, PREFIX, RANGE, KEYS, ...) \
-    static const uint16_t st_ix_##T##_##ix[n_] = { __VA_ARGS__ }; \
-    static const st_item st_item_##T##_ix_##ix = \
-        { ST_ITEM_INDEX, 0, #ix, NULL, NULL, #T, st_ix_##T##_##ix, n_, NULL }; \
-    ST_I_PUT(T##_ix_##ix) \
+    ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, 0, n_, __VA_ARGS__) \
     ST_I_FN T##_iter T##_##ix PREFIX \
         { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
-          return (T##_iter){ db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, NULL, NULL), db }; } \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, NULL, NULL), db }; } \
     ST_I_FN T##_iter T##_##ix##_range RANGE \
         { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
-          return (T##_iter){ db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, lo, hi), db }; } \
+          return ST_I_LIT(T##_iter){ \
+              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, lo, hi), db }; } \
     struct st_semicolon_expected
+
+#define ST_I_SEQUENCE(T, column, start_, min_, max_, increment_) \
+    ST_I_ASSERT((st_colflags_##T##_##column & ST_COLUMN_AUTO) != 0, \
+        "table '" #T "', column '" #column \
+        "': a sequence needs an auto-increment column: AUTO, PK_AUTO or UNIQUE_AUTO"); \
+    ST_I_ASSERT((increment_) != 0, "table '" #T "', column '" #column "': the increment of a sequence cannot be 0"); \
+    ST_I_ASSERT((st_i128)(min_) <= (st_i128)(start_) && (st_i128)(start_) <= (st_i128)(max_), \
+        "table '" #T "', column '" #column \
+        "': a sequence needs min <= start <= max; the order is start, min, max, increment"); \
+    static const st_sequence st_sequence_##T##_##column = { start_, min_, max_, increment_ }; \
+    static const st_item st_item_sequence_##T##_##column = \
+        { ST_ITEM_SEQUENCE, 0, #column, NULL, NULL, #T, &st_sequence_##T##_##column, 0, NULL }; \
+    ST_I_PUT(sequence_##T##_##column) \
+    struct st_semicolon_expected
+
+/* Names. Each mentions something that exists only if what it names does. */
+#define ST_I_NAME(id, known, kind_, word, owner_, name_) \
+    ST_I_ASSERT((known) && sizeof("" name_ "") > 1, "'" word "': a name cannot be empty"); \
+    static const st_item st_item_##id = { ST_ITEM_NAME, kind_, word, NULL, NULL, owner_, "" name_ "", 0, NULL }; \
+    ST_I_PUT(id) \
+    struct st_semicolon_expected
+#define ST_I_TABLE_NAME(T, name_) ST_I_NAME(name_table_##T, st_ncols_##T > 0, ST_NAME_TABLE, #T, NULL, name_)
+#define ST_I_FUNCTION_NAME(fn, name_) \
+    ST_I_NAME(name_function_##fn, sizeof(st_item_fn_##fn) > 0, ST_NAME_FUNCTION, #fn, NULL, name_)
+#define ST_I_INDEX_NAME(T, ix, name_) \
+    ST_I_NAME(name_index_##T##_##ix, st_ncols_##T > 0, ST_NAME_INDEX, #ix, #T, name_)
+#define ST_I_COLUMN_NAME(T, member, name_) \
+    ST_I_NAME(name_column_##T##_##member, st_col_##T##_##member < 0x10000, ST_NAME_COLUMN, #member, #T, name_)
+#define ST_I_CASE(policy, word) \
+    static const st_item st_item_case_policy = { ST_ITEM_CASE, policy, word, NULL, NULL, NULL, NULL, 0, NULL }; \
+    ST_I_PUT(case_policy) \
+    struct st_semicolon_expected
+
+/* Migrations. */
+#define ST_I_OP(kind, table, a, b) { kind, 0, table, a, b, NULL, NULL }
+#define ST_I_CONVERT(T, column, table_, column_, old_type, old_, desc, f) \
+    { ST_MIGRATE_CONVERT_COLUMN, \
+      ST_I_CHECK(ST_I_IS(&f, st_status (*)(st_reducer_ctx *, const old_type *, ST_I_TYPEOF(T, column) *)), \
+          "table '" table_ "', column '" column_ "': the conversion must be st_status f(st_reducer_ctx *ctx, " \
+          "const " old_ " *from, NEW *to), where NEW is the type that the column has now"), \
+      table_, column_, NULL, desc, (void (*)(void))f }
+#define ST_I_RUN(f, name) \
+    { ST_MIGRATE_RUN, \
+      ST_I_CHECK(ST_I_IS(&f, st_status (*)(st_reducer_ctx *)), \
+          "'" name "' must be st_status " name "(st_reducer_ctx *ctx)"), \
+      NULL, name, NULL, NULL, (void (*)(void))f }
+#define ST_I_MIGRATION_NONE(version) ST_I_ASSERT(0, "migration " #version " needs a title and at least one operation")
+#define ST_I_MIGRATION_A(version, title) ST_I_ASSERT(0, "migration " #version " needs at least one operation")
+#define ST_I_MIGRATION_B(version, title, ...) \
+    ST_I_ASSERT((version) > 0 && (version) <= 0xffffffff, "migrations are numbered from 1, not " #version); \
+    ST_I_ASSERT(sizeof("" title "") > 1, "migration " #version ": its title cannot be empty"); \
+    static const st_migration_op st_migration_##version[] = { __VA_ARGS__ }; \
+    static const st_item st_item_migration_##version = \
+        { ST_ITEM_MIGRATION, sizeof st_migration_##version / sizeof *st_migration_##version, "" title "", \
+          NULL, NULL, NULL, st_migration_##version, version, NULL }; \
+    ST_I_PUT(migration_##version) \
+    extern const char st_defined_once_migration_##version ST_I_HIDDEN; \
+    const char st_defined_once_migration_##version = 0; \
+    struct st_semicolon_expected
+
+/* An array within a constant: a literal at file level lasts as long as the module. */
+#ifdef __cplusplus
+const void *st_i_no_array(void)
+    __attribute__((unavailable("ST_ARR is for C: give the array a name, and write { name, count }")));
+#define ST_I_ARR(type, ...) { (const type *)st_i_no_array(), 0 }
+#else
+#define ST_I_ARR(type, ...) \
+    { (const type[]){ __VA_ARGS__ }, sizeof((const type[]){ __VA_ARGS__ }) / sizeof(type) }
+#endif
 
 /* A default value. gcc calls ST_S("...") "not constant" in a static initialiser when it is pedantic, but
  * takes it, and so does clang. */
 #define ST_I_DEFAULT(T, column, ...) \
-    _Static_assert(!(st_colflags_##T##_##column & (ST_COLUMN_PK | ST_COLUMN_UNIQUE | ST_COLUMN_AUTO)), \
+    ST_I_ASSERT(!(st_colflags_##T##_##column & (ST_COLUMN_PK | ST_COLUMN_UNIQUE | ST_COLUMN_AUTO)), \
         "table '" #T "', column '" #column \
         "': a default cannot go with a primary key, unique or auto-increment column"); \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wpedantic\"") \
@@ -966,11 +1344,11 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     struct st_semicolon_expected
 
 #define ST_I_SCHEDULE(T, column, fn) \
-    _Static_assert(_Generic(((T *)0)->column, st_schedule_at: 1, default: 0), \
+    ST_I_ASSERT(ST_I_IS((ST_I_TYPEOF(T, column) *)0, st_schedule_at *), \
         "table '" #T "', column '" #column "': a schedule column has type st_schedule_at"); \
-    _Static_assert(st_pk64_##T, "table '" #T "': a scheduled table needs a primary key of type uint64_t"); \
-    _Static_assert(_Generic(&fn, st_status (*)(st_reducer_ctx *, T): 1, \
-                            st_status (*)(st_proc_ctx *, st_unit *, T): 1, default: 0), \
+    ST_I_ASSERT(st_pk64_##T, "table '" #T "': a scheduled table needs a primary key of type uint64_t"); \
+    ST_I_ASSERT(ST_I_IS(&fn, st_status (*)(st_reducer_ctx *, T)) || \
+                ST_I_IS(&fn, st_status (*)(st_proc_ctx *, st_unit *, T)), \
         "scheduled function '" #fn "' must take exactly one argument, a row of table '" #T "'"); \
     static const st_item st_item_##T##_schedule = \
         { ST_ITEM_SCHEDULE, 0, #fn, NULL, NULL, #T, NULL, st_col_##T##_##column, NULL }; \
@@ -992,7 +1370,7 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     static const st_field st_argfields_##fn[] = { ST_I_EACH(ST_I_ARGUMENT, fn, __VA_ARGS__) }; \
     ST_I_EACH(ST_I_PLAIN, fn, __VA_ARGS__) \
     static const st_type st_argtype_##fn = { #fn, ST_K_STRUCT, sizeof(struct st_args_##fn), \
-        _Alignof(struct st_args_##fn), sizeof st_argfields_##fn / sizeof *st_argfields_##fn, st_argfields_##fn, \
+        ST_I_ALIGNOF(struct st_args_##fn), sizeof st_argfields_##fn / sizeof *st_argfields_##fn, st_argfields_##fn, \
         NULL, 0, 0 };
 #define ST_I_FUNCTION(fn, item_kind, flags_, type_, ret_) \
     static const st_item st_item_fn_##fn = { item_kind, flags_, #fn, type_, ret_, NULL, NULL, 0, \
@@ -1019,7 +1397,7 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     extern const char st_lifecycle_##which ST_I_HIDDEN; const char st_lifecycle_##which = 0; \
     ST_I_REDUCER0(fn, ST_FN_##which)
 
-#define ST_I_PROCEDURE_NONE(fn) _Static_assert(0, "procedure '" #fn "': a result type is missing; st_unit for none")
+#define ST_I_PROCEDURE_NONE(fn) ST_I_ASSERT(0, "procedure '" #fn "': a result type is missing; st_unit for none")
 #define ST_I_PROCEDURE_A(fn, ret_type) \
     static st_status fn(st_proc_ctx *ctx, ret_type *ret); \
     static st_status st_call_##fn(st_proc_ctx *ctx, const void *args, void *ret) \

@@ -8,7 +8,8 @@
  *           crash        the process dies by SIGSEGV
  *           stop MS      the thread sleeps for so long
  *           other words are for the point itself (storage cuts its connection at `disconnect`)
- * A point that was reached is appended to the file NAME.reached beside it, so that a test knows when every one has been tried.
+ * The name of a point that fired is appended to the file FILE.reached beside it: when it does not appear, passage N was not reached and every one
+ * before has been tried.
  * A worker has no environment: the host passes an armed line on in a control record (CTL_FAULT).
  * Thread:  any. */
 #ifndef HOST_BASE_FAULT_H

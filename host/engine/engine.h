@@ -78,8 +78,6 @@ MUST_CHECK Status engine_next_status(const EngineNext *next, Error *err);
 /* Done preparations only. O(tables and indexes), whatever they hold: what is left over is freed by engine_reap. */
 void engine_swap(Engine *e, EngineNext *next);
 void engine_discard(EngineNext *next); /* NULL is fine; at any point */
-/* Has nothing changed since the preparation? */
-bool engine_next_is_current(const EngineNext *next);
 /* Free about `rows_max` rows or nodes of what swaps and discards left behind. True: there is more. */
 bool engine_reap(Engine *e, uint32_t rows_max);
 /* Append (commit.h) every sequence that does not begin at its start: those carried over, and new ones behind
@@ -89,8 +87,9 @@ void engine_next_sequences(const EngineNext *next, Buf *out, uint16_t *ret_nsequ
 bool engine_next_is_copy(const EngineNext *next, uint32_t position);
 
 /* A migration's function writes the next tables before the swap: they are lent to an engine of their own, in which one transaction may
- * be open. Only tables that are copies are there; the others are NULL in engine_table. Nothing may be followed from here on: no
- * transaction of the old engine until unlend, which leaves committed changes in the next tables (rolled-back ones not). */
+ * be open, with the memory limit but without the limits of a call. Every table must be a copy (EngineTableSource.copy), and the preparation
+ * done. Nothing is followed from here on: no transaction of the old engine may commit a change until the swap or discard. unlend
+ * leaves committed changes in the next tables. */
 Engine *engine_next_lend(EngineNext *next);
 void engine_next_unlend(EngineNext *next);
 

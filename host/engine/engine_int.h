@@ -284,8 +284,9 @@ struct Engine {
     Table **tables; /* by position */
     Table **by_id;  /* by id, ascending */
     uint64_t bytes;
-    uint64_t changes_made; /* counts everything that changes rows: EngineNext compares */
     Arena scratch;         /* of one call */
+    EngineNext *preparing; /* follows what transactions commit; NULL: none */
+    struct Grave *graves;  /* what swaps and discards left: freed by engine_reap; their bytes count */
     /* transaction */
     bool open;
     uint32_t stamp;
@@ -308,7 +309,8 @@ uint64_t page_growth(const Table *t);        /* bytes that the next slot takes: 
 RowHeader *page_take_slot(Table *t);         /* birth and death unset, heap NULL */
 void page_give_slot(Table *t, RowHeader *h); /* frees the heap block too */
 void page_free_all(Table *t);
-void page_reset(Table *t); /* no row left: back to one page */
+void page_free_one(Table *t, uint32_t page); /* its heap blocks and itself; the table is good for nothing but being freed then */
+void page_reset(Table *t);                   /* no row left: back to one page */
 HeapBlock *heap_new(Engine *e, uint64_t bytes);
 static inline RowHeader *page_slot(const Table *t, uint32_t page, uint32_t slot)
 {
@@ -335,6 +337,10 @@ Status conflict(Error *err, const TableShape *s, const KeyShape *k, const void *
 Status engine_check_room(const Engine *e, uint64_t more, Error *err);
 /* The value of an integer column, clamped to i128. */
 i128 integer_load(const Type *t, const void *v);
+
+/* prepare.c */
+typedef struct Grave Grave;
+void prepare_follow(EngineNext *n);
 
 /* txn.c */
 void txn_push(Engine *e, Table *t, RowHeader *old, RowHeader *new_);

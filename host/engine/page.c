@@ -52,22 +52,21 @@ void page_give_slot(Table *t, RowHeader *h)
 }
 
 /* A row that was never placed again keeps no heap block, so walking the used slots finds them all. */
-static void free_heaps(Table *t)
+void page_free_one(Table *t, uint32_t page)
 {
-    if (t->shape->def->row->has_pointers)
-        for (uint32_t p = 0; p < t->npages; p++)
-            for (uint32_t s = 0, n = page_used(t, p); s < n; s++) {
-                RowHeader *h = page_slot(t, p, s);
-                if (h->birth != STAMP_FREE && h->heap)
-                    engine_release(t->engine, h->heap, h->heap->bytes);
-            }
+    for (uint32_t s = 0, n = t->shape->def->row->has_pointers ? page_used(t, page) : 0; s < n; s++) {
+        RowHeader *h = page_slot(t, page, s);
+        if (h->birth != STAMP_FREE && h->heap)
+            engine_release(t->engine, h->heap, h->heap->bytes);
+    }
+    engine_release(t->engine, t->pages[page], t->shape->page_bytes);
+    t->pages[page] = NULL;
 }
 
 void page_free_all(Table *t)
 {
-    free_heaps(t);
     for (uint32_t p = 0; p < t->npages; p++)
-        engine_release(t->engine, t->pages[p], t->shape->page_bytes);
+        page_free_one(t, p);
     engine_release(t->engine, t->pages, t->pages_cap * sizeof *t->pages);
     t->pages = NULL;
     t->npages = t->pages_cap = t->fresh_page = t->fresh_slot = 0;

@@ -336,75 +336,6 @@ void key_print_columns(Buf *out, const TableShape *s, const KeyShape *k)
         buf_put_text(out, ")");
 }
 
-static void print_i128(Buf *out, i128 v)
-{
-    char digits[48];
-    int at = sizeof digits;
-    u128 u = v < 0 ? -(u128)v : (u128)v;
-    do {
-        digits[--at] = (char)('0' + (int)(u % 10));
-        u /= 10;
-    } while (u);
-    if (v < 0)
-        digits[--at] = '-';
-    buf_put(out, digits + at, sizeof digits - (size_t)at);
-}
-
-static void print_value(Buf *out, const Type *t, const void *v)
-{
-    const uint8_t *b = v;
-    char hex[65];
-    switch (t->kind) {
-    case TYPE_BOOL: buf_put_text(out, *b ? "true" : "false"); return;
-    case TYPE_I8:
-    case TYPE_U8:
-    case TYPE_I16:
-    case TYPE_U16:
-    case TYPE_I32:
-    case TYPE_U32:
-    case TYPE_I64:
-    case TYPE_U64:
-    case TYPE_I128: print_i128(out, integer_load(t, v)); return;
-    case TYPE_TIMESTAMP:
-    case TYPE_DURATION: print_i128(out, (int64_t)load_u64(v)); return;
-    case TYPE_U128:
-    case TYPE_CONNECTION_ID:
-        buf_printf(out, "0x%016llx%016llx", (unsigned long long)load_u64(b + 8), (unsigned long long)load_u64(b));
-        return;
-    case TYPE_U256:
-    case TYPE_I256:
-    case TYPE_IDENTITY:
-        buf_printf(out, "0x%016llx%016llx%016llx%016llx", (unsigned long long)load_u64(b + 24), (unsigned long long)load_u64(b + 16),
-                   (unsigned long long)load_u64(b + 8), (unsigned long long)load_u64(b));
-        return;
-    case TYPE_UUID:
-        hex_encode(hex, v, 16);
-        buf_put_text(out, hex);
-        return;
-    case TYPE_STRING: {
-        const Str *s = v;
-        size_t n = MIN(s->len, 60);
-        while (n < s->len && n > 0 && ((uint8_t)s->ptr[n] & 0xc0) == 0x80)
-            n--; /* not inside a character */
-        buf_printf(out, "\"%.*s%s\"", (int)n, s->ptr ? s->ptr : "", n < s->len ? "..." : "");
-        return;
-    }
-    case TYPE_BYTES: {
-        const Bytes *s = v;
-        hex_encode(hex, s->ptr, MIN(s->len, 32));
-        buf_printf(out, "0x%s%s", hex, s->len > 32 ? "..." : "");
-        return;
-    }
-    case TYPE_ENUM:
-        if (*b < t->nfields) {
-            buf_put_str_raw(out, t->fields[*b].name);
-            return;
-        }
-        /* fallthrough */
-    default: buf_put_text(out, "..."); return;
-    }
-}
-
 void key_print_values(Buf *out, const KeyShape *k, const void *row)
 {
     if (k->whole_row) {
@@ -416,7 +347,7 @@ void key_print_values(Buf *out, const KeyShape *k, const void *row)
     for (uint16_t i = 0; i < k->ncols; i++) {
         if (i)
             buf_put_text(out, ", ");
-        print_value(out, k->cols[i].type, (const uint8_t *)row + k->cols[i].offset);
+        value_print(out, k->cols[i].type, (const uint8_t *)row + k->cols[i].offset);
     }
     if (k->ncols > 1)
         buf_put_text(out, ")");

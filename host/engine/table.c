@@ -147,10 +147,8 @@ static void sequences_fill(Table *t, void *row, bool *filled)
         const ColumnDef *c = &d->cols[d->sequences[i].col];
         uint8_t *v = (uint8_t *)row + c->offset;
         filled[i] = all_zero(v, c->type->size);
-        if (filled[i]) {
+        if (filled[i])
             integer_store(c->type, v, sequence_next(&t->sequences[i], &d->sequences[i]));
-            t->engine->changes_made++; /* also when the transaction rolls back */
-        }
     }
 }
 static void sequences_unfill(Table *t, void *row, const bool *filled)
@@ -552,7 +550,6 @@ static void link_loaded(Table *t, RowHeader *h, const uint64_t *keys)
     }
     t->next_number = MAX(t->next_number, h->number + 1);
     t->count++;
-    t->engine->changes_made++;
 }
 
 Status table_place(Table *t, uint64_t number, const void *row, Error *err)
@@ -643,6 +640,5 @@ Status table_remove_committed(Table *t, RowHeader *h)
         hash_remove(&t->numbers, h->number, h);
     page_give_slot(t, h);
     t->count--;
-    t->engine->changes_made++;
     return S_OK;
 }

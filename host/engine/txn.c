@@ -312,8 +312,6 @@ void txn_commit(Engine *e)
     ASSERT(e->open);
     if (UNLIKELY(!e->changes_known && e->nundo))
         find_changes(e);
-    if (e->nundo)
-        e->changes_made++;
     for (uint64_t i = 0; i < e->ncancelled; i++) { /* the version that PostgreSQL knows lives on */
         Cancelled *c = &e->cancelled[i];
         exchange_uniques(c->table, c->new_, c->old);
@@ -321,6 +319,8 @@ void txn_commit(Engine *e)
         c->new_->death = 0; /* no undo entry ends it: freed below where it was born */
         c->table->dead--;
     }
+    if (UNLIKELY(e->preparing != NULL))
+        prepare_follow(e->preparing);
     for (uint64_t i = 0; i < e->nundo; i++) {
         Undo u = e->undo[i];
         Table *t = u.table;

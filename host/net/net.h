@@ -46,6 +46,7 @@ typedef enum NetRoute {
     ROUTE_DB_PRE_PUBLISH,
     ROUTE_DB_RESET,
     ROUTE_DB_TIMESTAMP,
+    ROUTE_DB_MIGRATIONS,
     ROUTE_SERVER_STATUS
 } NetRoute;
 

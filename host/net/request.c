@@ -33,6 +33,7 @@ static const Route routes[] = {
     {"GET", "database/:db/schema", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_SCHEMA, false},
     {"GET", "database/:db/logs", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_LOGS, false},
     {"POST", "database/:db/pre_publish", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_PRE_PUBLISH, true},
+    {"GET", "database/:db/migrations", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_MIGRATIONS, false},
     {"PUT", "database/:db/reset", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_RESET, true},
     {"GET", "database/:db/unstable/timestamp", ACT_FORWARD, AUTH_OPTIONAL, ROUTE_DB_TIMESTAMP, false},
     {"GET", "database/:db/subscribe", ACT_SUBSCRIBE, AUTH_OPTIONAL, 0, false},

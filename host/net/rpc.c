@@ -3,7 +3,7 @@
 #include "host/net/net_int.h"
 #include "host/wire/identity.h"
 #include "host/wire/sats_json.h"
-#include "host/wire/type_read.h"
+#include "host/schema/type_read.h"
 
 /* /call and /sql (http-api.md section 8): a client that lives for one call.
  *

@@ -47,13 +47,14 @@ typedef struct Migrations {
     const Migration *list; /* by version */
 } Migrations;
 
-enum { MIGRATIONS_MAX = 1000, MIGRATION_OPS_MAX = 256, MIGRATION_TITLE_BYTES_MAX = 255 };
+enum { MIGRATIONS_MAX = 1000, MIGRATION_OPS_MAX = 256, MIGRATION_TITLE_BYTES_MAX = 255, MIGRATIONS_BYTES_MAX = 16 << 20 };
 
 /* On failure S_INVALID, naming migration, operation and what is wrong; nothing to free then. */
 MUST_CHECK Status migrations_read(Migrations *ret, Bytes bytes, Error *err);
 void migrations_write(Buf *out, const Migrations *m);
-void migrations_done(Migrations *m);           /* zeroed is fine */
-uint32_t migrations_last(const Migrations *m); /* the highest version, 0: none */
+void migrations_done(Migrations *m);                 /* zeroed is fine */
+const char *migration_op_name(MigrationOpKind kind); /* "RENAME_TABLE", as the module writes it after ST_ */
+uint32_t migrations_last(const Migrations *m);       /* the highest version, 0: none */
 /* Those above `applied`, as a view into `m` (its arena is empty; do not free). */
 Migrations migrations_pending(const Migrations *m, uint32_t applied);
 

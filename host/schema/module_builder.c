@@ -1,7 +1,8 @@
 /* module_builder.c - describe a module in a program, get RawModuleDef V10 as BSATN.
  *
  * Writes only what was declared; whether that makes sense is for module_def_from_bsatn to say. Names go out
- * as they are (case policy None). Everything lives in the builder's arena until finish. */
+ * as they are; what becomes of them is the case policy (None unless asked) and the explicit names. Everything
+ * lives in the builder's arena until finish. */
 #include "host/schema/module_int.h"
 
 #include <stdio.h>
@@ -9,9 +10,17 @@
 typedef struct BuiltIndex {
     struct BuiltIndex *next;
     Str accessor;
+    IndexAlgorithm algorithm;
+    bool unique; /* several columns: a constraint of its own; one column: the column's flag says it */
     uint16_t ncols;
     const uint16_t *cols;
 } BuiltIndex;
+
+typedef struct BuiltSequence {
+    struct BuiltSequence *next;
+    uint16_t col;
+    i128 start, min, max, increment;
+} BuiltSequence;
 
 typedef struct BuiltTable {
     Str name;
@@ -22,6 +31,7 @@ typedef struct BuiltTable {
     const ColumnDef *defs; /* names only, for generated_name */
     Type *row;
     BuiltIndex *indexes, **indexes_end;
+    BuiltSequence *sequences;
 } BuiltTable;
 
 typedef struct BuiltFunction {
@@ -39,6 +49,12 @@ typedef struct BuiltSchedule {
     Str function;
 } BuiltSchedule;
 
+typedef struct BuiltName {
+    struct BuiltName *next;
+    NameKind kind;
+    Str source, canonical;
+} BuiltName;
+
 typedef struct FunctionList {
     BuiltFunction *first, **end;
     uint32_t n;
@@ -53,6 +69,8 @@ struct ModuleBuilder {
     FunctionList reducers, procedures, views;
     BuiltSchedule *schedules;
     uint32_t nschedules;
+    BuiltName *names, **names_end;
+    bool snake_case;
     Str flaw; /* the first thing that cannot be written at all */
 };
 
@@ -64,6 +82,7 @@ ModuleBuilder *module_builder_new(void)
     b->reducers.end = &b->reducers.first;
     b->procedures.end = &b->procedures.first;
     b->views.end = &b->views.first;
+    b->names_end = &b->names;
     return b;
 }
 
@@ -126,6 +145,31 @@ static Type *row_type(ModuleBuilder *b, Str table, const Type *structure)
     return add_type(b, same_pascal ? table : pascal, structure);
 }
 
+/* Names are generated from columns: a part that names one too many cannot even be written. */
+static bool columns_exist(ModuleBuilder *b, const BuiltTable *t, const char *what, uint16_t ncols, const uint16_t *cols)
+{
+    for (uint16_t i = 0; i < ncols; i++)
+        if (cols[i] >= t->ncols) {
+            b->flaw = str_of(arena_sprintf(&b->arena, "table `%.*s`: %s names column %u, but the table has %u columns", STR_FMT(t->name),
+                                           what, cols[i], t->ncols));
+            return false;
+        }
+    return true;
+}
+
+static void add_index(ModuleBuilder *b, uint32_t table, Str accessor, IndexAlgorithm algorithm, bool unique, uint16_t ncols,
+                      const uint16_t *cols)
+{
+    ASSERT(table < b->ntables);
+    BuiltTable *t = b->tables[table];
+    if (!columns_exist(b, t, unique ? "a unique constraint" : "an index", ncols, cols))
+        return;
+    BuiltIndex *ix = ARENA_NEW(&b->arena, BuiltIndex);
+    *ix = (BuiltIndex){NULL, arena_str(&b->arena, accessor), algorithm, unique, ncols, arena_copy(&b->arena, cols, ncols * sizeof *cols)};
+    *t->indexes_end = ix;
+    t->indexes_end = &ix->next;
+}
+
 uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is_event, uint32_t ncols, const BuilderColumn *cols)
 {
     BuiltTable *t = ARENA_NEW(&b->arena, BuiltTable);
@@ -151,7 +195,11 @@ uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is
     uint32_t position = b->ntables - 1;
     for (uint32_t i = 0; i < ncols; i++) /* a key column gets one index, whatever else is asked of it */
         if (cols[i].flags & (COLUMN_PK | COLUMN_UNIQUE | COLUMN_INDEX))
-            module_builder_index(b, position, own[i].name, 1, &(uint16_t){(uint16_t)i});
+            add_index(b, position, own[i].name,
+                      cols[i].flags & COLUMN_HASH     ? INDEX_HASH
+                      : cols[i].flags & COLUMN_DIRECT ? INDEX_DIRECT
+                                                      : INDEX_BTREE,
+                      false, 1, &(uint16_t){(uint16_t)i});
     return position;
 }
 
@@ -163,18 +211,69 @@ const Type *module_builder_row(ModuleBuilder *b, uint32_t table)
 
 void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols)
 {
+    add_index(b, table, accessor, INDEX_BTREE, false, ncols, cols);
+}
+
+void module_builder_hash_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols)
+{
+    add_index(b, table, accessor, INDEX_HASH, false, ncols, cols);
+}
+
+void module_builder_unique(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols)
+{
+    add_index(b, table, accessor, INDEX_BTREE, true, ncols, cols);
+}
+
+void module_builder_sequence(ModuleBuilder *b, uint32_t table, uint16_t col, i128 start, i128 min, i128 max, i128 increment)
+{
     ASSERT(table < b->ntables);
     BuiltTable *t = b->tables[table];
-    for (uint16_t i = 0; i < ncols; i++)
-        if (cols[i] >= t->ncols) { /* names are generated from columns: such an index cannot even be written */
-            b->flaw = str_of(arena_sprintf(&b->arena, "table `%.*s`: an index names column %u, but the table has %u columns",
-                                           STR_FMT(t->name), cols[i], t->ncols));
-            return;
+    if (!columns_exist(b, t, "a sequence", 1, &col))
+        return;
+    BuiltSequence *s = ARENA_NEW(&b->arena, BuiltSequence);
+    *s = (BuiltSequence){t->sequences, col, start, min, max, increment};
+    t->sequences = s;
+}
+
+static void add_name(ModuleBuilder *b, NameKind kind, Str source, Str canonical)
+{
+    BuiltName *n = ARENA_NEW(&b->arena, BuiltName);
+    *n = (BuiltName){NULL, kind, arena_str(&b->arena, source), arena_str(&b->arena, canonical)};
+    *b->names_end = n;
+    b->names_end = &n->next;
+}
+
+void module_builder_name_table(ModuleBuilder *b, uint32_t table, Str canonical)
+{
+    ASSERT(table < b->ntables);
+    add_name(b, NAME_TABLE, b->tables[table]->name, canonical);
+}
+
+void module_builder_name_function(ModuleBuilder *b, Str function, Str canonical) { add_name(b, NAME_FUNCTION, function, canonical); }
+
+static Str index_source_name(ModuleBuilder *b, const BuiltTable *t, const BuiltIndex *ix)
+{
+    static const char *const suffixes[] = {[INDEX_BTREE] = "_idx_btree", [INDEX_HASH] = "_idx_hash", [INDEX_DIRECT] = "_idx_direct"};
+    return generated_name(&b->arena, t->name, t->defs, ix->ncols, ix->cols, suffixes[ix->algorithm]);
+}
+
+bool module_builder_name_index(ModuleBuilder *b, uint32_t table, Str accessor, Str canonical)
+{
+    ASSERT(table < b->ntables);
+    const BuiltTable *t = b->tables[table];
+    for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next)
+        if (str_eq(ix->accessor, accessor)) {
+            add_name(b, NAME_INDEX, index_source_name(b, t, ix), canonical);
+            return true;
         }
-    BuiltIndex *ix = ARENA_NEW(&b->arena, BuiltIndex);
-    *ix = (BuiltIndex){NULL, arena_str(&b->arena, accessor), ncols, arena_copy(&b->arena, cols, ncols * sizeof *cols)};
-    *t->indexes_end = ix;
-    t->indexes_end = &ix->next;
+    return false;
+}
+
+void module_builder_snake_case(ModuleBuilder *b) { b->snake_case = true; }
+
+Str module_builder_canonical(ModuleBuilder *b, Str name, bool is_variant)
+{
+    return b->snake_case ? name_convert(&b->arena, name, is_variant ? CASE_LOWER_CAMEL : CASE_SNAKE) : arena_str(&b->arena, name);
 }
 
 void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function)
@@ -266,40 +365,75 @@ static void put_indexes(ModuleBuilder *b, Buf *out, const BuiltTable *t)
         n++;
     buf_put_u32(out, n);
     for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next) {
-        put_some_str(out, generated_name(&b->arena, t->name, t->defs, ix->ncols, ix->cols, "_idx_btree"));
+        put_some_str(out, index_source_name(b, t, ix));
         if (ix->accessor.len)
             put_some_str(out, ix->accessor);
         else
             buf_put_u8(out, 1);
-        buf_put_u8(out, INDEX_BTREE);
-        put_cols(out, ix->ncols, ix->cols);
+        buf_put_u8(out, (uint8_t)ix->algorithm);
+        if (ix->algorithm == INDEX_DIRECT)
+            buf_put_u16(out, ix->cols[0]);
+        else
+            put_cols(out, ix->ncols, ix->cols);
     }
+}
+
+static void put_constraint(ModuleBuilder *b, Buf *out, const BuiltTable *t, uint16_t ncols, const uint16_t *cols)
+{
+    put_some_str(out, generated_name(&b->arena, t->name, t->defs, ncols, cols, "_key"));
+    buf_put_u8(out, 0); /* Unique */
+    put_cols(out, ncols, cols);
 }
 
 static void put_constraints(ModuleBuilder *b, Buf *out, const BuiltTable *t)
 {
-    buf_put_u32(out, count_flagged(t, COLUMN_PK | COLUMN_UNIQUE));
+    uint32_t n = count_flagged(t, COLUMN_PK | COLUMN_UNIQUE);
+    for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next)
+        n += ix->unique;
+    buf_put_u32(out, n);
     for (uint32_t i = 0; i < t->ncols; i++)
-        if (flagged(t, i, COLUMN_PK | COLUMN_UNIQUE)) {
-            uint16_t col = (uint16_t)i;
-            put_some_str(out, generated_name(&b->arena, t->name, t->defs, 1, &col, "_key"));
-            buf_put_u8(out, 0); /* Unique */
-            put_cols(out, 1, &col);
-        }
+        if (flagged(t, i, COLUMN_PK | COLUMN_UNIQUE))
+            put_constraint(b, out, t, 1, &(uint16_t){(uint16_t)i});
+    for (const BuiltIndex *ix = t->indexes; ix; ix = ix->next)
+        if (ix->unique)
+            put_constraint(b, out, t, ix->ncols, ix->cols);
+}
+
+static const BuiltSequence *sequence_of(const BuiltTable *t, uint16_t col)
+{
+    const BuiltSequence *s = t->sequences;
+    while (s && s->col != col)
+        s = s->next;
+    return s;
+}
+
+static void put_some_i128(Buf *out, i128 n)
+{
+    buf_put_u8(out, 0);
+    buf_put(out, &n, sizeof n);
 }
 
 static void put_sequences(ModuleBuilder *b, Buf *out, const BuiltTable *t)
 {
     static const uint8_t start_min_max_none[] = {1, 1, 1}, one[16] = {1};
     buf_put_u32(out, count_flagged(t, COLUMN_AUTO_INC));
-    for (uint32_t i = 0; i < t->ncols; i++)
-        if (flagged(t, i, COLUMN_AUTO_INC)) {
-            uint16_t col = (uint16_t)i;
-            put_some_str(out, generated_name(&b->arena, t->name, t->defs, 1, &col, "_seq"));
-            buf_put_u16(out, col);
+    for (uint32_t i = 0; i < t->ncols; i++) {
+        uint16_t col = (uint16_t)i;
+        if (!flagged(t, i, COLUMN_AUTO_INC))
+            continue;
+        put_some_str(out, generated_name(&b->arena, t->name, t->defs, 1, &col, "_seq"));
+        buf_put_u16(out, col);
+        const BuiltSequence *s = sequence_of(t, col);
+        if (s) {
+            put_some_i128(out, s->start);
+            put_some_i128(out, s->min);
+            put_some_i128(out, s->max);
+            buf_put(out, &s->increment, sizeof s->increment);
+        } else {
             buf_put(out, start_min_max_none, sizeof start_min_max_none);
             buf_put(out, one, sizeof one); /* increment */
         }
+    }
 }
 
 static void put_defaults(Buf *out, const BuiltTable *t)
@@ -405,6 +539,19 @@ static void put_types(ModuleBuilder *b, Buf *out)
     }
 }
 
+static void put_names(ModuleBuilder *b, Buf *out)
+{
+    uint32_t n = 0;
+    for (const BuiltName *name = b->names; name; name = name->next)
+        n++;
+    buf_put_u32(out, n);
+    for (const BuiltName *name = b->names; name; name = name->next) {
+        buf_put_u8(out, (uint8_t)name->kind);
+        buf_put_str(out, name->source);
+        buf_put_str(out, name->canonical);
+    }
+}
+
 static void put_section(ModuleBuilder *b, Buf *out, Section section)
 {
     buf_put_u8(out, section);
@@ -425,8 +572,8 @@ static void put_section(ModuleBuilder *b, Buf *out, Section section)
     case SECTION_VIEWS: put_functions(b, out, section, &b->views); break;
     case SECTION_SCHEDULES: put_schedules(b, out); break;
     case SECTION_LIFECYCLES: put_lifecycles(b, out); break;
-    case SECTION_CASE_POLICY: buf_put_u8(out, 0); break; /* None */
-    case SECTION_EXPLICIT_NAMES: buf_put_u32(out, 0); break;
+    case SECTION_CASE_POLICY: buf_put_u8(out, b->snake_case); break; /* 0 None, 1 SnakeCase */
+    case SECTION_EXPLICIT_NAMES: put_names(b, out); break;
     default: BUG("put_section %d", section);
     }
 }

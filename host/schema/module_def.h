@@ -157,7 +157,14 @@ int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which); /* reducer 
 /* Building one in a program (the worker's loader, tests, the simulator): describe the parts, then
  * `module_builder_finish` writes V10 BSATN. Names are copied. Types are made in module_builder_arena. */
 typedef struct ModuleBuilder ModuleBuilder;
-typedef enum ColumnFlags { COLUMN_PK = 1, COLUMN_UNIQUE = 2, COLUMN_AUTO_INC = 4, COLUMN_INDEX = 8 } ColumnFlags; /* as st_field.flags */
+typedef enum ColumnFlags { /* as st_field.flags */
+                           COLUMN_PK = 1,
+                           COLUMN_UNIQUE = 2,
+                           COLUMN_AUTO_INC = 4,
+                           COLUMN_INDEX = 8,
+                           COLUMN_HASH = 16,  /* the column's index is a hash index ... */
+                           COLUMN_DIRECT = 32 /* ... a direct one; else a btree */
+} ColumnFlags;
 typedef struct BuilderColumn {
     Str name;
     const Type *type;
@@ -176,7 +183,21 @@ uint32_t module_builder_table(ModuleBuilder *b, Str name, Access access, bool is
 /* The row type of a table, with `ref` and `name` set: what a scheduled function's parameter and a view's return
  * use. Declaring a named type of the table's name and structure gives the same. */
 const Type *module_builder_row(ModuleBuilder *b, uint32_t table);
-void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols);
+void module_builder_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols); /* btree */
+void module_builder_hash_index(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols);
+/* A unique constraint over several columns and the btree index behind it. */
+void module_builder_unique(ModuleBuilder *b, uint32_t table, Str accessor, uint16_t ncols, const uint16_t *cols);
+/* The parameters of a COLUMN_AUTO_INC column's sequence; without a call only the increment (1) is written. */
+void module_builder_sequence(ModuleBuilder *b, uint32_t table, uint16_t col, i128 start, i128 min, i128 max, i128 increment);
+/* Canonical names in place of those that follow from the words above. A function: reducer, procedure or view. An
+ * index: by its accessor; false when the table has none of that name. */
+void module_builder_name_table(ModuleBuilder *b, uint32_t table, Str canonical);
+void module_builder_name_function(ModuleBuilder *b, Str function, Str canonical);
+MUST_CHECK bool module_builder_name_index(ModuleBuilder *b, uint32_t table, Str accessor, Str canonical);
+/* Names that are not given become snake_case when the definition is read. Default: they stay as they are. */
+void module_builder_snake_case(ModuleBuilder *b);
+/* What becomes of a name that is not given: of a table, column, field or function, or of a variant. In the builder's arena. */
+Str module_builder_canonical(ModuleBuilder *b, Str name, bool is_variant);
 void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, Str function);
 void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);
 void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret);

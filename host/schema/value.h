@@ -42,6 +42,9 @@ MUST_CHECK Status bsatn_skip(Reader *in, const Type *t, Error *err);
 size_t value_heap_size(const Type *t, const void *v);
 void value_copy(const Type *t, void *dst, const void *src, uint8_t **heap);
 
+/* A valid value for messages and plans: one line, long text and arrays cut. */
+void value_print(Buf *out, const Type *t, const void *v);
+
 /* <0, 0, >0. */
 int value_compare(const Type *t, const void *x, const void *y);
 bool value_equal(const Type *t, const void *x, const void *y);    /* bit-exact for floats: NaN payloads and -0 differ */

@@ -60,6 +60,7 @@ static Status apply_file(PGconn *pg, const char *dir, const char *name, Error *e
     OWN(free) char *path = x_sprintf("%s/%s", dir, name);
     OWN(buf) Buf text = {0};
     TRY(read_file(path, &text, err));
+    const char *sql = buf_cstr(&text); /* may move the bytes: before anything points to them */
     Params p = {0};
     params_text(&p, str_of(name));
     params_bytes(&p, buf_bytes(&text));
@@ -74,7 +75,7 @@ static Status apply_file(PGconn *pg, const char *dir, const char *name, Error *e
         return S_OK;
     }
     TRY(pg_exec(pg, NULL, err, "BEGIN"));
-    Status code = pg_exec(pg, NULL, err, buf_cstr(&text));
+    Status code = pg_exec(pg, NULL, err, sql);
     if (code == S_OK)
         code = pg_query(pg, NULL, err, "INSERT INTO spacetime.applied (file, checksum) VALUES ($1, encode(sha256($2), 'hex'))", &p, false);
     if (code == S_OK)
@@ -574,6 +575,64 @@ Status storage_delete(Storage *s, uint64_t database_id, Error *err)
     PGconn *pg;
     TRY(pool_take(s, &pg, err));
     Status code = delete_in_transaction(s, pg, database_id, err);
+    pool_give(s, pg);
+    return code;
+}
+
+/* ---- the history of publishes ---- */
+
+Status storage_history(Storage *s, uint64_t database_id, uint32_t limit, Arena *a, uint32_t *ret_n, PublishRecord **ret, Error *err)
+{
+    PGconn *pg;
+    TRY(pool_take(s, &pg, err));
+    Params p = {0};
+    params_i64(&p, (int64_t)database_id);
+    params_i64(&p, limit ? limit : INT32_MAX);
+    OWN(result) PGresult *r = NULL;
+    Status code =
+        pg_query(pg, &r, err,
+                 "SELECT schema_version, migration, (extract(epoch FROM published_at) * 1000000)::bigint,"
+                 " coalesce((extract(epoch FROM duration) * 1000000)::bigint, 0), encode(publisher, 'hex'), encode(program_hash, 'hex'),"
+                 " reset, plan, coalesce(plan_json::text, ''), ddl FROM spacetime.versions WHERE database_id = $1"
+                 " ORDER BY schema_version DESC LIMIT $2",
+                 &p, false);
+    if (code == S_OK) {
+        *ret_n = (uint32_t)PQntuples(r);
+        PublishRecord *list = ARENA_ARRAY(a, PublishRecord, *ret_n + 1);
+        for (int i = 0; i < PQntuples(r); i++) {
+            PublishRecord *v = &list[i];
+            uint8_t publisher[32] = {0};
+            *v = (PublishRecord){.version = (uint32_t)pg_i64(r, i, 0),
+                                 .migration = (uint32_t)pg_i64(r, i, 1),
+                                 .published_us = pg_i64(r, i, 2),
+                                 .duration_us = pg_i64(r, i, 3),
+                                 .reset = *PQgetvalue(r, i, 6) == 't',
+                                 .plan = arena_str(a, str_of(PQgetvalue(r, i, 7))),
+                                 .plan_json = arena_str(a, str_of(PQgetvalue(r, i, 8))),
+                                 .ddl = arena_str(a, str_of(PQgetvalue(r, i, 9)))};
+            (void)hex_decode(publisher, 32, str_of(PQgetvalue(r, i, 4)));
+            (void)hex_decode(v->program_hash, 32, str_of(PQgetvalue(r, i, 5)));
+            memcpy(v->publisher, publisher, 32);
+        }
+        *ret = list;
+    }
+    pool_give(s, pg);
+    return code;
+}
+
+Status storage_migration(Storage *s, uint64_t database_id, uint32_t *ret_migration, Error *err)
+{
+    PGconn *pg;
+    TRY(pool_take(s, &pg, err));
+    Params p = {0};
+    params_i64(&p, (int64_t)database_id);
+    OWN(result) PGresult *r = NULL;
+    Status code = pg_query(pg, &r, err,
+                           "SELECT v.migration FROM spacetime.versions v JOIN spacetime.databases d ON d.id = v.database_id AND"
+                           " d.schema_version = v.schema_version WHERE d.id = $1",
+                           &p, false);
+    if (code == S_OK)
+        *ret_migration = PQntuples(r) ? (uint32_t)pg_i64(r, 0, 0) : 0;
     pool_give(s, pg);
     return code;
 }

@@ -790,22 +790,48 @@ void storage_detach(Storage *s, uint64_t database_id)
     db_free(db);
 }
 
+/* Wait until the tables show `target`; a waiter makes the rounds begin at once. */
+static Status wait_materialised(Storage *s, Db *db, uint64_t target, uint64_t deadline_ns, uint32_t timeout_ms, Error *err)
+{
+    pthread_mutex_lock(&s->mu);
+    db->retry_ns = 0;
+    storage_wake_materialiser(s);
+    while (!db->failed && atomic_load(&db->materialised) < target && storage_wait(s, deadline_ns))
+        ;
+    bool settled = atomic_load(&db->materialised) >= target, failed = db->failed;
+    char why[256];
+    memcpy(why, db->blocked_by, sizeof why);
+    pthread_mutex_unlock(&s->mu);
+    if (failed)
+        return FAIL(err, S_IO, "database %llu has failed: %s", (unsigned long long)db->id, why);
+    if (!settled)
+        return FAIL(err, S_UNAVAILABLE, "the tables show offset %llu, not yet %llu, after %u ms: %s",
+                    (unsigned long long)atomic_load(&db->materialised), (unsigned long long)target, timeout_ms,
+                    *why             ? why
+                    : s->server_away ? "PostgreSQL does not answer"
+                                     : "still at work");
+    return S_OK;
+}
+
+Status storage_catch_up(Storage *s, uint64_t database_id, uint32_t timeout_ms, Error *err)
+{
+    Db *db = hold(s, database_id);
+    if (!db)
+        return NOT_ATTACHED(err, database_id);
+    Status status = wait_materialised(s, db, atomic_load(&db->complete), deadline_in_ms(timeout_ms), timeout_ms, err);
+    unhold(s, db);
+    return status;
+}
+
 Status storage_settle(Storage *s, uint64_t database_id, uint32_t timeout_ms, Error *err)
 {
     Db *db = hold(s, database_id);
     if (!db)
         return NOT_ATTACHED(err, database_id);
-    uint64_t deadline = deadline_in_ms(timeout_ms), target = atomic_load(&db->complete);
-    pthread_mutex_lock(&s->mu);
-    db->retry_ns = 0;
-    storage_wake_materialiser(s);
-    while (!db->failed && atomic_load(&db->materialised) < target && storage_wait(s, deadline))
-        ;
-    bool settled = atomic_load(&db->materialised) >= target, failed = db->failed, quiet = false;
-    char why[256];
-    memcpy(why, db->blocked_by, sizeof why);
-    pthread_mutex_unlock(&s->mu);
-    if (settled && !failed && log_command(s, LOG_PAUSE, db, NULL)) { /* when nothing is under way the log can be emptied */
+    uint64_t deadline = deadline_in_ms(timeout_ms);
+    Status code = wait_materialised(s, db, atomic_load(&db->complete), deadline, timeout_ms, err);
+    bool quiet = false;
+    if (code == S_OK && log_command(s, LOG_PAUSE, db, NULL)) { /* when nothing is under way the log can be emptied */
         pthread_mutex_lock(&s->mu);
         while ((db->inflight || db->round_open) && storage_wait(s, deadline))
             ;
@@ -816,7 +842,6 @@ Status storage_settle(Storage *s, uint64_t database_id, uint32_t timeout_ms, Err
         if (!quiet)
             storage_wake_log(s);
     }
-    Status code = S_OK;
     if (quiet) {
         PGconn *pg;
         code = pool_take(s, &pg, err);
@@ -829,14 +854,6 @@ Status storage_settle(Storage *s, uint64_t database_id, uint32_t timeout_ms, Err
         storage_wake_materialiser(s);
         pthread_mutex_unlock(&s->mu);
         storage_wake_log(s);
-    } else if (failed) {
-        code = FAIL(err, S_IO, "database %llu has failed: %s", (unsigned long long)database_id, why);
-    } else if (!settled) {
-        code = FAIL(err, S_UNAVAILABLE, "the tables show offset %llu, not yet %llu, after %u ms: %s",
-                    (unsigned long long)atomic_load(&db->materialised), (unsigned long long)target, timeout_ms,
-                    *why             ? why
-                    : s->server_away ? "PostgreSQL does not answer"
-                                     : "still at work");
     }
     unhold(s, db);
     return code;

@@ -381,8 +381,18 @@ MUST_CHECK Status catalog_image(PGconn *pg, uint64_t database_id, uint32_t versi
 
 /* ddl.c */
 void ddl_create_database(Buf *out, const char *qschema, const char *name);
-void ddl_create_table(Buf *out, const DbLayout *l, const TableLayout *t);
-void ddl_alter_table(Buf *out, const TableLayout *from, const DbLayout *l, const TableLayout *to);
+void ddl_create_table(Buf *out, const TableLayout *t);
+typedef struct TableChangeDdl { /* a table that goes on, from one version to the next */
+    const TableLayout *from, *to;
+    const char *qschema;
+    const ColumnSource *columns; /* per column of to->def; NULL: by name */
+    bool rewrite;                /* emptied, altered, filled again from memory */
+} TableChangeDdl;
+/* False: there was no such table. */
+bool ddl_change_of(TableChangeDdl *ret, const DbLayout *from, const DbLayout *to, const TableLayout *t, const Plan *plan);
+void ddl_rename_tables(Buf *out, const DbLayout *from, const DbLayout *to); /* before the tables are altered under their new names */
+void ddl_alter_before_rows(Buf *out, const TableChangeDdl *c);
+void ddl_alter_after_rows(Buf *out, const TableChangeDdl *c); /* keys and indexes, when a rewritten table has been filled */
 void ddl_drop_table(Buf *out, const TableLayout *t);
 #define ST_GUARD_WHEN "WHEN (pg_catalog.current_setting('spacetime.writer', true) IS DISTINCT FROM 'host')"
 

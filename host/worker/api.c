@@ -8,10 +8,12 @@
 #include "host/worker/core_int.h"
 #include <stdio.h>
 
-void api_begin(st_call *call, Core *c, Str function, uint64_t call_seq, int64_t timestamp_us)
+void api_begin(st_call *call, Core *c, const CoreSchema *schema, Str function, uint64_t call_seq, int64_t timestamp_us)
 {
     call->core = c;
-    call->db = (st_db){&api_table, call, c->schema->items};
+    call->schema = schema;
+    call->migrating = false;
+    call->db = (st_db){&api_table, call, schema->items};
     call->function = function;
     call->random = hash_u64((uint64_t)timestamp_us ^ hash_u64(call_seq + 0x9e3779b97f4a7c15u));
     call->scratch_bytes = 0;
@@ -68,11 +70,23 @@ static __attribute__((noinline)) st_status write_failed(st_call *call, Status s,
 /* The table behind a record's position, or NULL with the call doomed. */
 static inline const CoreTable *table_of(const st_db *db, uint32_t item)
 {
-    const CoreSchema *s = db->call->core->schema;
+    const CoreSchema *s = db->call->schema;
     if (LIKELY(item < s->nitems && s->items[item]))
         return s->items[item];
     doom(db->call, ST_E_INVALID, "the module used record %u as a table, which it is not", item);
     return NULL;
+}
+
+/* The same for a write: a migration's function only reads the tables as they were. */
+static inline const CoreTable *writable_table_of(const st_db *db, uint32_t item)
+{
+    const CoreTable *t = table_of(db, item);
+    const CoreSchema *s = db->call->schema;
+    if (UNLIKELY(db->call->migrating && t && (t < s->tables || t >= s->tables + s->image.def->ntables))) {
+        doom(db->call, ST_E_READ_ONLY, "table `%.*s` as it was before the migration can only be read", STR_FMT(t->def->name));
+        return NULL;
+    }
+    return t;
 }
 
 static bool column_is_unique(st_call *call, const CoreTable *t, uint32_t col)
@@ -98,7 +112,7 @@ static st_status api_insert(st_db *db, uint32_t item, void *row, bool try_)
     st_call *call = db->call;
     if (UNLIKELY(call->doomed))
         return ST_E_ABORTED;
-    const CoreTable *t = table_of(db, item);
+    const CoreTable *t = writable_table_of(db, item);
     if (UNLIKELY(!t || !row)) {
         doom(call, ST_E_INVALID, "insert without a row");
         return ST_E_INVALID;
@@ -113,7 +127,7 @@ static st_status api_update(st_db *db, uint32_t item, uint32_t col, void *row, b
     st_call *call = db->call;
     if (UNLIKELY(call->doomed))
         return ST_E_ABORTED;
-    const CoreTable *t = table_of(db, item);
+    const CoreTable *t = writable_table_of(db, item);
     if (UNLIKELY(!t || !row || !column_is_unique(call, t, col))) {
         doom(call, ST_E_INVALID, "update without a row");
         return ST_E_INVALID;
@@ -208,7 +222,7 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
 static uint64_t api_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, const void *const *eq)
 {
     st_call *call = db->call;
-    const CoreTable *t = table_of(db, item);
+    const CoreTable *t = writable_table_of(db, item);
     if (UNLIKELY(call->doomed || !t))
         return 0;
     uint64_t n = 0;
@@ -239,7 +253,7 @@ static uint64_t api_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16
 static bool api_erase_row(st_db *db, uint32_t item, const void *row)
 {
     st_call *call = db->call;
-    const CoreTable *t = table_of(db, item);
+    const CoreTable *t = writable_table_of(db, item);
     if (UNLIKELY(call->doomed || !t))
         return false;
     if (UNLIKELY(!row || value_check(t->def->row, row, &call->err) != S_OK)) {
@@ -354,7 +368,7 @@ static void api_random(st_call *call, void *buffer, size_t size)
     }
 }
 
-/* Views and procedures do not run in this edition: a module that has them cannot be published. */
+/* Views and procedures do not run in this edition: nothing calls them. */
 static st_status api_emit(void *host, const void *row)
 {
     (void)host, (void)row;

@@ -17,13 +17,11 @@ void core_free(Core *c)
         return;
     if (c->engine && txn_active(c->engine))
         txn_rollback(c->engine);
-    if (c->next_engine)
-        engine_discard(c->next_engine);
+    core_publish_free(c);
     if (c->subs)
         subs_free(c->subs);
     if (c->engine)
         engine_free(c->engine);
-    core_schema_free(c->next_schema);
     core_schema_free(c->schema);
     arena_done(&c->arena);
     buf_done(&c->frame);
@@ -31,6 +29,7 @@ void core_free(Core *c)
     buf_done(&c->scratch);
     buf_done(&c->text);
     buf_done(&c->log);
+    buf_done(&c->changed_tables);
     free(c->cuts);
     free(c->parts);
     free(c->renumber);
@@ -38,7 +37,7 @@ void core_free(Core *c)
     free(c);
 }
 
-bool core_accepts_calls(const Core *c) { return c->state == CORE_READY; }
+bool core_accepts_calls(const Core *c) { return c->state == CORE_READY || c->state == CORE_PREPARING || c->state == CORE_PREPARED; }
 Engine *core_engine(Core *c) { return c->engine; }
 uint64_t core_offset(const Core *c) { return c->offset; }
 
@@ -85,7 +84,7 @@ RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client 
 {
     st_call *call = &c->call;
     Str name = c->schema->image.def->reducers[id].name;
-    api_begin(call, c, name, call_seq, timestamp_us);
+    api_begin(call, c, c->schema, name, call_seq, timestamp_us);
     call->ctx = (st_reducer_ctx){.api = &api_table, .call = call, .db = &call->db, .timestamp = {timestamp_us}, .origin = origin};
     memcpy(call->ctx.sender.b, caller->identity, 32);
     memcpy(call->ctx.connection.v.b, caller->connection_id, 16);
@@ -178,13 +177,21 @@ static void call_reducer(Core *c, const CallHeader *h, Client *client, Reader *i
 
 /* ---- procedures and SQL ---------------------------------------------------------------------- */
 
+/* Declared ones are known, but do not run in this edition. */
 static void call_procedure(Core *c, const CallHeader *h, Reader *in)
 {
+    const ModuleDef *def = c->schema->image.def;
     uint32_t request_id = read_u32(in);
+    Str name = read_str(in), text = STR("No such procedure");
+    for (uint32_t i = 0; !in->bad && i < def->nprocedures; i++)
+        if (str_eq(def->procedures[i].name, name))
+            text = str_of(
+                arena_sprintf(&c->arena, "procedure `%.*s` is declared, but this edition does not run procedures yet", STR_FMT(name)));
+    bool known = !str_is(text, "No such procedure");
     if (h->flags & CALL_HTTP)
-        reply_send(c, h, REPLY_NO_SUCH, STR(""));
+        reply_send(c, h, known ? REPLY_INTERNAL : REPLY_NO_SUCH, known ? text : STR(""));
     else
-        send_procedure_error(c, h, request_id, STR("No such procedure"));
+        send_procedure_error(c, h, request_id, text);
 }
 
 typedef struct SqlAnswer {

@@ -53,6 +53,7 @@ typedef struct CoreEnv {
      * `call_seq` 0 at the end; UINT64_MAX for init. What must wrap module code alone (page protection in a test mode)
      * belongs into Module.call_reducer. */
     void (*in_module)(void *user, uint64_t call_seq);
+    uint32_t slice_rows; /* of core_work; 0: its own measure */
 } CoreEnv;
 
 typedef struct Core Core;
@@ -62,7 +63,10 @@ void core_free(Core *c);
 bool core_control(Core *c, Bytes record);
 /* One record of the call ring. Only while core_accepts_calls. */
 void core_call(Core *c, Bytes record);
-bool core_accepts_calls(const Core *c); /* ready, and no publish is prepared */
+bool core_accepts_calls(const Core *c); /* ready, and not paused by a publish */
+/* A slice of what is to be done beside the calls: preparing a publish, freeing what the last one left. About a millisecond; outputs as for a
+ * call. False: there is nothing (more) to do. */
+bool core_work(Core *c);
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
 uint64_t core_offset(const Core *c); /* of the last commit record */

@@ -1,11 +1,11 @@
-/* core_control.c - control records: loading a database, publishing, stopping.
+/* core_control.c - control records: loading a database, initialising, stopping.
  *
  *   EMPTY --LOAD--> LOADING --ROWS, EXPECT, SEQUENCE, REPLAY--> LOADING --READY--> READY
  *   LOADING --a failure, answered--> FAILED (load records are then ignored; only STOP helps)
- *   READY --PREPARE--> PREPARED --SWAP or ABORT--> READY
+ *   READY --> ... a publish, core_publish.c ... --> READY
  *
- * INIT may come in LOADING or READY. Everything a swap needs is made by PREPARE, so that the swap itself only assigns.
- */
+ * INIT may come in LOADING or READY. */
+#include "host/base/fault.h"
 #include "host/worker/core_int.h"
 
 /* ---- the schema object ----------------------------------------------------------------------- */
@@ -14,6 +14,7 @@ void core_schema_free(CoreSchema *s)
 {
     if (!s)
         return;
+    plan_done(&s->plan);
     module_def_unref(s->image.def);
     if (s->module)
         s->module->unload(s->module);
@@ -82,14 +83,14 @@ static Status schema_make_items(CoreSchema *s, Error *err)
 }
 
 /* The engine holds this schema now. */
-static void schema_bind(CoreSchema *s, Engine *e)
+void schema_bind(CoreSchema *s, Engine *e)
 {
     for (uint32_t i = 0; i < s->image.def->ntables; i++)
         s->tables[i].table = engine_table(e, i);
 }
 
 /* Read a LOAD payload and open what it names. */
-static Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
+Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
 {
     Arena arena = {0};
     CoreSchema *s = ARENA_NEW(&arena, CoreSchema);
@@ -107,6 +108,10 @@ static Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
     memcpy(s->database, database, 32);
     memcpy(s->owner, owner, 32);
     if (path.len) {
+        if (strcmp(fault_at("worker.dlopen"), "error") == 0) {
+            status = FAIL(err, S_INTERNAL, "fault worker.dlopen");
+            goto fail;
+        }
         status = c->env.open_module(c->env.user, path, &s->module, err);
         if (status != S_OK)
             goto fail;
@@ -185,7 +190,7 @@ fail:
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static Buf *control_begin(Core *c, ControlKind kind, Status status)
+Buf *control_begin(Core *c, ControlKind kind, Status status)
 {
     static const CallHeader nobody;
     Buf *f = frame_begin(c, FRAME_CONTROL, &nobody, 0);
@@ -194,7 +199,7 @@ static Buf *control_begin(Core *c, ControlKind kind, Status status)
     return f;
 }
 
-static void control_answer(Core *c, ControlKind kind, Status status, const Error *err)
+void control_answer(Core *c, ControlKind kind, Status status, const Error *err)
 {
     Buf *f = control_begin(c, kind, status);
     if (status != S_OK)
@@ -210,11 +215,15 @@ static Status describe(Core *c, Reader *in, Error *err)
     Module *m;
     if (in->bad)
         return FAIL(err, S_INVALID, "DESCRIBE record is cut short");
+    FAULT_POINT("worker.describe", err);
     TRY(c->env.open_module(c->env.user, path, &m, err));
     Buf *f = control_begin(c, CTL_DESCRIBE, S_OK);
     buf_put_str(f, m->name);
     buf_put_str(f, m->version);
     buf_put_blob(f, m->definition);
+    OWN(buf) Buf migrations = {0};
+    migrations_write(&migrations, &m->migrations);
+    buf_put_blob(f, buf_bytes(&migrations));
     frame_send(c);
     m->unload(m);
     return S_OK;
@@ -323,6 +332,7 @@ static Status init(Core *c, Reader *in, Error *err)
     Str text;
     Status status = S_OK;
     arena_reset(&c->arena);
+    FAULT_POINT("worker.init", err);
     c->env.in_module(c->env.user, CALL_SEQ_CONTROL);
     if (core_run_reducer(c, (uint32_t)id, NULL, &caller, ST_ORIGIN_LIFECYCLE, 0, timestamp_us, &text) != RUN_OK) {
         status = FAIL(err, S_INVALID, "%.*s", STR_FMT(text));
@@ -332,52 +342,6 @@ static Status init(Core *c, Reader *in, Error *err)
     }
     c->env.in_module(c->env.user, 0);
     return status;
-}
-
-/* ---- publishing ------------------------------------------------------------------------------ */
-
-static Status prepare(Core *c, Reader *in, Error *err)
-{
-    if (c->state != CORE_READY)
-        return FAIL(err, S_INVALID, c->state == CORE_PREPARED ? "PREPARE: a publish is prepared already" : "PREPARE before READY");
-    CoreSchema *next;
-    TRY(schema_open(&next, c, in, err));
-    Status status = engine_prepare(&c->next_engine, c->engine, &next->image, err);
-    if (status != S_OK) {
-        core_schema_free(next);
-        return status;
-    }
-    c->next_schema = next;
-    c->state = CORE_PREPARED;
-    return S_OK;
-}
-
-static Status swap(Core *c, Error *err)
-{
-    if (c->state != CORE_PREPARED)
-        return FAIL(err, S_INVALID, "SWAP without a prepared publish");
-    CoreSchema *old = c->schema;
-    engine_swap(c->engine, TAKE(c->next_engine));
-    c->schema = TAKE(c->next_schema);
-    schema_bind(c->schema, c->engine);
-    uint32_t nfailures;
-    const UpdateFailure *failures;
-    subs_schema_changed(c->subs, &nfailures, &failures);
-    c->state = CORE_READY;
-    send_subscription_failures(c, 0, nfailures, failures);
-    control_answer(c, CTL_SWAP, S_OK, NULL);
-    core_schema_free(old);
-    return S_OK;
-}
-
-static void abort_publish(Core *c)
-{
-    if (c->state == CORE_PREPARED) {
-        engine_discard(TAKE(c->next_engine));
-        core_schema_free(TAKE(c->next_schema));
-        c->state = CORE_READY;
-    }
-    control_answer(c, CTL_ABORT, S_OK, NULL);
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */
@@ -414,7 +378,13 @@ bool core_control(Core *c, Bytes record)
     case CTL_READY: s = ready(c, &in, &err); break;
     case CTL_DESCRIBE: s = describe(c, &in, &err); break;
     case CTL_INIT: s = init(c, &in, &err); break;
-    case CTL_ABORT: abort_publish(c); break;
+    case CTL_PREPARE:
+    case CTL_PAUSE:
+    case CTL_EXPORT:
+    case CTL_RESUME:
+    case CTL_SWAP:
+    case CTL_ABORT: s = core_publish_control(c, kind, &in, &err); break;
+    case CTL_FAULT: fault_line(read_str(&in)); return true;
     case CTL_LOAD:
         s = load(c, &in, &err);
         if (s == S_OK)
@@ -422,12 +392,6 @@ bool core_control(Core *c, Bytes record)
         else if (c->state == CORE_EMPTY)
             c->state = CORE_FAILED;
         break;
-    case CTL_PREPARE:
-        s = prepare(c, &in, &err);
-        if (s == S_OK)
-            control_answer(c, kind, S_OK, NULL);
-        break;
-    case CTL_SWAP: s = swap(c, &err); break;
     default: BUG("control record of kind %u", kind);
     }
     if (s != S_OK) {

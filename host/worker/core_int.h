@@ -3,12 +3,14 @@
  * Files:   core.c          calls: who may call what, reducers, SQL
  *          core_client.c   the client table, connect and disconnect, subscriptions
  *          core_commit.c   one transaction's way out: deltas, frames, commit record
- *          core_control.c  loading, publishing
+ *          core_control.c  control records: loading, initialising
+ *          core_publish.c  the next version beside the running one: prepare, pause, migrate, export, swap
  *          api.c           st_api: what a module sees of all this
  * Memory:  `schema` lives from load to swap; `arena` one call; every Buf is kept for the next call. */
 #ifndef HOST_WORKER_CORE_INT_H
 #define HOST_WORKER_CORE_INT_H
 
+#include "host/schema/diff.h"
 #include "host/worker/core.h"
 #include <setjmp.h>
 
@@ -47,12 +49,18 @@ typedef struct CoreSchema {
     CoreTable *tables;                 /* by position in the definition */
     uint32_t nitems;
     void **items; /* st_db.item: CoreTable * or NULL */
+    /* while it is being prepared: */
+    uint32_t migration; /* the highest that ran before */
+    Migrations pending; /* of `module`, those above it */
+    Plan plan;          /* from the version in force to this one */
 } CoreSchema;
 
 /* ---- the running call, as the module's handle knows it ---- */
 
 struct st_call {
     Core *core;
+    const CoreSchema *schema; /* whose records its positions mean */
+    bool migrating;           /* `items` also names tables of the version in force: read-only */
     st_db db;
     st_reducer_ctx ctx;
     Str function;    /* the reducer's name */
@@ -68,8 +76,8 @@ struct st_call {
 };
 
 extern const st_api api_table;
-/* Make the handle for one call over the open transaction. */
-void api_begin(st_call *call, Core *c, Str function, uint64_t call_seq, int64_t timestamp_us);
+/* Make the handle for one call over the open transaction; its positions are those of `schema`'s records. */
+void api_begin(st_call *call, Core *c, const CoreSchema *schema, Str function, uint64_t call_seq, int64_t timestamp_us);
 
 /* ---- clients ---- */
 
@@ -82,11 +90,13 @@ typedef struct Client {
 } Client;
 
 typedef enum CoreState {
-    CORE_EMPTY,    /* nothing yet: DESCRIBE or LOAD may come */
-    CORE_LOADING,  /* LOAD was good: ROWS, REPLAY, ... until READY */
-    CORE_FAILED,   /* a load failed and was answered: only STOP helps */
-    CORE_READY,    /* calls run */
-    CORE_PREPARED, /* a publish is prepared: SWAP or ABORT */
+    CORE_EMPTY,     /* nothing yet: DESCRIBE or LOAD may come */
+    CORE_LOADING,   /* LOAD was good: ROWS, REPLAY, ... until READY */
+    CORE_FAILED,    /* a load failed and was answered: only STOP helps */
+    CORE_READY,     /* calls run */
+    CORE_PREPARING, /* the same, and core_work builds the next version */
+    CORE_PREPARED,  /* the same, and the next version is complete: changes are followed */
+    CORE_PAUSED,    /* no calls: SWAP, RESUME or ABORT */
 } CoreState;
 
 struct Core {
@@ -97,9 +107,13 @@ struct Core {
     Subs *subs;
     CoreSchema *schema, *next_schema;
     EngineNext *next_engine;
-    uint64_t offset;   /* of the last commit record */
-    bool replayed;     /* a record was replayed: READY must agree with it */
-    uint32_t nclients; /* slots of `clients` */
+    bool migrated;  /* the functions of the pending migrations have run: they cannot run again on this preparation */
+    bool leftovers; /* engine_reap has something to do */
+    st_call migration_call;
+    Buf changed_tables; /* u32 ids, of the migrations' functions */
+    uint64_t offset;    /* of the last commit record */
+    bool replayed;      /* a record was replayed: READY must agree with it */
+    uint32_t nclients;  /* slots of `clients` */
     Client *clients;
     Arena arena; /* of the running call */
     Buf frame, record, scratch, text, log;
@@ -163,6 +177,15 @@ void call_one_off(Core *c, const CallHeader *h, Client *client, Reader *in);
 
 /* core_control.c */
 void core_schema_free(CoreSchema *s);
+/* Read a LOAD payload and open what it names. */
+MUST_CHECK Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err);
+void schema_bind(CoreSchema *s, Engine *e); /* the engine holds this schema now */
+Buf *control_begin(Core *c, ControlKind kind, Status status);
+void control_answer(Core *c, ControlKind kind, Status status, const Error *err);
+
+/* core_publish.c: PREPARE, PAUSE, EXPORT, RESUME, SWAP, ABORT. Each answers by itself when it succeeds. */
+MUST_CHECK Status core_publish_control(Core *c, ControlKind kind, Reader *in, Error *err);
+void core_publish_free(Core *c);
 int32_t schema_find_reducer(const CoreSchema *s, Str name); /* -1: none */
 
 /* Room for n elements in a kept array. */

@@ -377,10 +377,22 @@ static void check_symbols(Elf *e, const Elf64_Shdr *s)
         problem(e, "no st_module: is ST_MODULE(name, \"version\") missing?");
 }
 
+/* One of the SDK's records: st_put_... in C, _ZL<length>st_put_... in C++. */
+static bool is_record(Str name)
+{
+    if (name.len > 3 && memcmp(name.ptr, "_ZL", 3) == 0) {
+        size_t at = 3;
+        while (at < name.len && name.ptr[at] >= '0' && name.ptr[at] <= '9')
+            at++;
+        name = (Str){name.ptr + at, name.len - at};
+    }
+    return matches(name, "st_put_*");
+}
+
 /* The compiler's own writable data, and the SDK's records. */
 static bool is_own_variable(Str name)
 {
-    return str_is(name, "__dso_handle") || str_is(name, "__TMC_END__") || matches(name, "completed.*") || matches(name, "st_put_*") ||
+    return str_is(name, "__dso_handle") || str_is(name, "__TMC_END__") || matches(name, "completed.*") || is_record(name) ||
            matches(name, "_DYNAMIC*") || matches(name, "_GLOBAL_OFFSET_TABLE_*") || matches(name, "__start_*") || matches(name, "__stop_*");
 }
 

@@ -20,7 +20,8 @@ typedef struct LoadedModule {
     void *library;
     char *path;
     Arena arena;
-    st_call_reducer **reducers; /* by reducer id */
+    st_call_reducer **reducers;       /* by reducer id */
+    void (*(*migration_calls))(void); /* of all operations, one after the other; NULL for those without a function */
 } LoadedModule;
 
 /* One type of the module, converted. */
@@ -29,6 +30,15 @@ typedef struct Converted {
     const Type *to;
     bool under_way;
 } Converted; /* to NULL: wrong */
+
+/* Where converted types live. Those of the definition are declared to the builder and die with it; those of migrations
+ * stay with the module, written out in full and under the names that the definition's reader would give them. */
+typedef struct TypeHome {
+    Arena *arena;
+    bool declared;
+    Converted *converted; /* hash table by address */
+    uint32_t nconverted, mask;
+} TypeHome;
 
 typedef struct FoundTable {
     Str name;
@@ -40,12 +50,23 @@ typedef struct FoundTable {
     const st_item *schedule;
     uint32_t position; /* in the builder */
 } FoundTable;
+typedef enum IndexShape { SHAPE_BTREE, SHAPE_HASH, SHAPE_UNIQUE } IndexShape;
 typedef struct FoundIndex {
     uint32_t table;
+    IndexShape shape;
     Str name;
     uint16_t ncols;
     const uint16_t *cols;
 } FoundIndex;
+typedef struct FoundSequence {
+    uint32_t table;
+    uint16_t col;
+    const st_sequence *is;
+} FoundSequence;
+typedef struct FoundName {
+    st_name_kind kind;
+    Str word, name, owner; /* owner: of indexes and columns */
+} FoundName;
 typedef struct FoundFunction {
     Str name;
     const st_item *item;
@@ -65,8 +86,7 @@ typedef struct Loader {
     uint32_t nranges;
     uintptr_t base;
     ModuleBuilder *builder;
-    Converted *converted; /* hash table by address */
-    uint32_t nconverted, converted_mask;
+    TypeHome definition, migration, *types; /* types: the one in use */
     const st_module_desc *desc;
     uint32_t nitems;
     const st_item **items; /* sorted by kind, owner, name: the order in the section means nothing */
@@ -78,6 +98,16 @@ typedef struct Loader {
     uint32_t nfunctions;
     FoundFunction *views;
     uint32_t nviews;
+    FoundSequence *sequences;
+    uint32_t nsequences;
+    FoundName *names;
+    uint32_t nnames;
+    const st_item *case_policy;
+    Migration *migrations;
+    uint32_t nmigrations;
+    ModuleOldTable *old_tables;
+    const st_item **old_items; /* their records */
+    uint32_t nold_tables;
 } Loader;
 
 static void problem(Loader *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -161,22 +191,22 @@ static bool text_at(const Loader *l, const char *p, size_t max, Str *ret)
 
 /* ---- types --------------------------------------------------------------------------------------------- */
 
-static Converted *converted_slot(Loader *l, const st_type *from)
+static Converted *converted_slot(TypeHome *h, const st_type *from)
 {
-    if ((l->nconverted + 1) * 2 > l->converted_mask) {
-        Converted *old = l->converted;
-        uint32_t n = l->converted_mask ? l->converted_mask + 1 : 0;
-        l->converted_mask = MAX(n * 2, 256u) - 1;
-        l->converted = x_alloc(sizeof *l->converted * ((size_t)l->converted_mask + 1));
+    if ((h->nconverted + 1) * 2 > h->mask) {
+        Converted *old = h->converted;
+        uint32_t n = h->mask ? h->mask + 1 : 0;
+        h->mask = MAX(n * 2, 256u) - 1;
+        h->converted = x_alloc(sizeof *h->converted * ((size_t)h->mask + 1));
         for (uint32_t i = 0; i < n; i++)
             if (old[i].from)
-                *converted_slot(l, old[i].from) = old[i];
+                *converted_slot(h, old[i].from) = old[i];
         free(old);
     }
-    uint32_t i = (uint32_t)hash_u64((uintptr_t)from) & l->converted_mask;
-    while (l->converted[i].from && l->converted[i].from != from)
-        i = (i + 1) & l->converted_mask;
-    return &l->converted[i];
+    uint32_t i = (uint32_t)hash_u64((uintptr_t)from) & h->mask;
+    while (h->converted[i].from && h->converted[i].from != from)
+        i = (i + 1) & h->mask;
+    return &h->converted[i];
 }
 
 static const Type *int_type(uint32_t size, bool is_signed)
@@ -194,16 +224,36 @@ static const Type *int_type(uint32_t size, bool is_signed)
 
 static const Type *convert(Loader *l, const st_type *from, Str within, int depth);
 
+static Str name_given(const Loader *l, st_name_kind kind, Str owner, Str word)
+{
+    for (uint32_t i = 0; i < l->nnames; i++) {
+        const FoundName *n = &l->names[i];
+        if (n->kind == kind && str_eq(n->word, word) && str_eq(n->owner, owner))
+            return n->name;
+    }
+    return (Str){0};
+}
+
+/* A field's or variant's name in the definition: a column has the one that ST_COLUMN_NAME gives it. `rows`: the type is
+ * that of a table's rows, not of a function's arguments. */
+static Str field_name(Loader *l, const st_type *t, Str type_name, Str word, bool rows)
+{
+    Str given = rows && t->kind == ST_K_STRUCT ? name_given(l, ST_NAME_COLUMN, type_name, word) : (Str){0};
+    Str name = given.len ? given : word;
+    if (l->types->declared || t->kind == ST_K_RESULT)
+        return name;
+    return module_builder_canonical(l->builder, name, t->kind != ST_K_STRUCT);
+}
+
 /* The fields of a struct, sum, enum or result. NULL: a problem was reported. */
-static Field *convert_fields(Loader *l, const st_type *t, Str name, int depth)
+static Field *convert_fields(Loader *l, const st_type *t, Str name, int depth, bool rows)
 {
     uint32_t max = t->kind == ST_K_STRUCT ? TYPE_FIELDS_MAX : TYPE_VARIANTS_MAX;
     if (t->nfields == 0 || t->nfields > max || !mine(l, t->fields, t->nfields * sizeof *t->fields, _Alignof(st_field))) {
         problem(l, "type %.*s has %u fields or variants; 1 to %u are possible", STR_FMT(name), t->nfields, max);
         return NULL;
     }
-    Arena *a = module_builder_arena(l->builder);
-    Field *fields = ARENA_ARRAY(a, Field, t->nfields);
+    Field *fields = ARENA_ARRAY(l->types->arena, Field, t->nfields);
     bool good = true;
     for (uint32_t i = 0; i < t->nfields; i++) {
         const st_field *f = &t->fields[i];
@@ -211,6 +261,7 @@ static Field *convert_fields(Loader *l, const st_type *t, Str name, int depth)
             problem(l, "type %.*s: the name of field %u is missing, too long or not UTF-8", STR_FMT(name), i + 1);
             return NULL;
         }
+        fields[i].name = field_name(l, t, name, fields[i].name, rows);
         fields[i].type = t->kind == ST_K_ENUM ? &type_unit : convert(l, f->type, name, depth);
         good &= fields[i].type != NULL;
     }
@@ -219,9 +270,9 @@ static Field *convert_fields(Loader *l, const st_type *t, Str name, int depth)
 
 #define PACKED_HINT "build without -fpack-struct, #pragma pack and -fno-short-enums, with the compiler's usual alignment"
 
-static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth)
+static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth, bool rows)
 {
-    Arena *a = module_builder_arena(l->builder);
+    Arena *a = l->types->arena;
     static const TypeKind scalars[] = {
         [ST_K_BOOL] = TYPE_BOOL,
         [ST_K_STR] = TYPE_STRING,
@@ -258,7 +309,7 @@ static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth)
     case ST_K_ENUM:
     case ST_K_SUM:
     case ST_K_RESULT:
-        if (!(fields = convert_fields(l, t, name, depth)))
+        if (!(fields = convert_fields(l, t, name, depth, rows)))
             return NULL;
         to = t->kind == ST_K_STRUCT ? type_product(a, t->nfields, fields) : type_sum(a, t->nfields, fields);
         break;
@@ -319,34 +370,35 @@ static const Type *convert(Loader *l, const st_type *from, Str within, int depth
         problem(l, "%.*s: a type record is damaged: build the module anew with spacetimedb.h", STR_FMT(within));
         return NULL;
     }
-    Converted *known = converted_slot(l, from);
+    TypeHome *h = l->types;
+    Converted *known = converted_slot(h, from);
     if (known->from) {
         if (known->under_way)
             problem(l, "type %.*s contains itself: types cannot be recursive; refer to other rows by key", STR_FMT(name));
         return known->to;
     }
-    if (l->nconverted >= CONVERTED_MAX || depth > TYPE_DEPTH_MAX) {
+    if (h->nconverted >= CONVERTED_MAX || depth > TYPE_DEPTH_MAX) {
         problem(l, "type %.*s: too many types, or types nested too deeply (at most %d)", STR_FMT(name), TYPE_DEPTH_MAX);
         return NULL;
     }
     *known = (Converted){from, NULL, true};
-    l->nconverted++;
-    const Type *to = convert_new(l, from, name, depth + 1);
-    if (to && (from->kind == ST_K_STRUCT || from->kind == ST_K_ENUM || from->kind == ST_K_SUM))
+    h->nconverted++;
+    const Type *to = convert_new(l, from, name, depth + 1, true);
+    if (to && h->declared && (from->kind == ST_K_STRUCT || from->kind == ST_K_ENUM || from->kind == ST_K_SUM))
         to = module_builder_named(l->builder, name, to);
-    *converted_slot(l, from) = (Converted){from, to, false}; /* the table may have grown */
+    *converted_slot(h, from) = (Converted){from, to, false}; /* the table may have grown */
     return to;
 }
 
 /* The row or argument struct itself: a product that gets no name of its own. */
-static const Type *convert_struct(Loader *l, const st_type *from, Str what)
+static const Type *convert_struct(Loader *l, const st_type *from, Str what, bool rows)
 {
     Str name;
     if (!mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) || from->kind != ST_K_STRUCT) {
         problem(l, "%.*s: its type record is damaged: build the module anew with spacetimedb.h", STR_FMT(what));
         return NULL;
     }
-    return convert_new(l, from, name, 1);
+    return convert_new(l, from, name, 1, rows);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------------------ */
@@ -411,9 +463,26 @@ static FoundFunction *function_named(FoundFunction *list, uint32_t n, Str name)
     return NULL;
 }
 
+static bool column_flags_known(uint32_t flags)
+{
+    const uint32_t key = ST_COLUMN_PK | ST_COLUMN_UNIQUE, kinds = flags & (ST_COLUMN_BY_HASH | ST_COLUMN_BY_VALUE);
+    if (flags & ~(key | ST_COLUMN_AUTO | ST_COLUMN_INDEX | ST_COLUMN_BY_HASH | ST_COLUMN_BY_VALUE))
+        return false;
+    return kinds == 0 || (kinds == ST_COLUMN_BY_HASH && flags & (key | ST_COLUMN_INDEX)) || (kinds == ST_COLUMN_BY_VALUE && flags & key);
+}
+
+/* The position of a column by its member in the struct; -1: none. */
+static int32_t member_column(const FoundTable *t, Str member)
+{
+    for (uint32_t c = 0; c < t->row->nfields; c++)
+        if (str_is(member, t->item->type->fields[c].name)) /* a good text: the row was converted */
+            return (int32_t)c;
+    return -1;
+}
+
 static void add_table(Loader *l, const st_item *it, Str name)
 {
-    const Type *row = convert_struct(l, it->type, name);
+    const Type *row = convert_struct(l, it->type, name, true);
     if (!row)
         return;
     uint32_t *flags = ARENA_ARRAY(&l->arena, uint32_t, row->nfields);
@@ -429,7 +498,7 @@ static void add_table(Loader *l, const st_item *it, Str name)
         return;
     }
     for (uint32_t i = 0; i < row->nfields; i++)
-        if (flags[i] & ~(ST_COLUMN_PK | ST_COLUMN_UNIQUE | ST_COLUMN_AUTO | ST_COLUMN_INDEX))
+        if (!column_flags_known(flags[i]))
             problem(l, "table %.*s, column %.*s: attributes (0x%x) that this host does not know", STR_FMT(name),
                     STR_FMT(row->fields[i].name), flags[i]);
     l->tables[l->ntables++] = (FoundTable){
@@ -456,16 +525,21 @@ static void add_index(Loader *l, const st_item *it, Str name, FoundTable *t)
                     t->row->nfields);
             return;
         }
+    if (it->kind == ST_ITEM_INDEX && it->flags & ~ST_INDEX_HASH) {
+        problem(l, "index %.*s of table %.*s is of a kind (0x%x) that this host does not know", STR_FMT(name), STR_FMT(t->name), it->flags);
+        return;
+    }
+    IndexShape shape = it->kind == ST_ITEM_UNIQUE ? SHAPE_UNIQUE : it->flags & ST_INDEX_HASH ? SHAPE_HASH : SHAPE_BTREE;
     uint32_t table = (uint32_t)(t - l->tables);
     for (uint32_t i = 0; i < l->nindexes; i++) {
         const FoundIndex *x = &l->indexes[i];
         if (x->table != table || !str_eq(x->name, name))
             continue;
-        if (x->ncols != it->n || memcmp(x->cols, cols, it->n * sizeof *cols) != 0)
+        if (x->shape != shape || x->ncols != it->n || memcmp(x->cols, cols, it->n * sizeof *cols) != 0)
             problem(l, "index %.*s of table %.*s is declared twice, differently: keep one", STR_FMT(name), STR_FMT(t->name));
         return;
     }
-    l->indexes[l->nindexes++] = (FoundIndex){table, name, (uint16_t)it->n, cols};
+    l->indexes[l->nindexes++] = (FoundIndex){table, shape, name, (uint16_t)it->n, cols};
 }
 
 /* Do all pointers of a value in the module's memory stay in it? */
@@ -505,10 +579,8 @@ static bool value_is_mine(const Loader *l, const Type *t, const uint8_t *v)
 
 static void add_default(Loader *l, const st_item *it, Str column, FoundTable *t)
 {
-    uint32_t c = 0;
-    while (c < t->row->nfields && !str_eq(t->row->fields[c].name, column))
-        c++;
-    if (c == t->row->nfields) {
+    int32_t c = member_column(t, column);
+    if (c < 0) {
         problem(l, "the default for column %.*s of table %.*s: there is no such column", STR_FMT(column), STR_FMT(t->name));
         return;
     }
@@ -544,11 +616,72 @@ static void add_schedule(Loader *l, const st_item *it, Str function, FoundTable 
         t->schedule = it;
 }
 
+static void add_sequence(Loader *l, const st_item *it, Str column, FoundTable *t)
+{
+    int32_t c = member_column(t, column);
+    if (c < 0 || !(t->flags[c] & ST_COLUMN_AUTO)) {
+        problem(l, "the sequence for column %.*s of table %.*s: %s", STR_FMT(column), STR_FMT(t->name),
+                c < 0 ? "there is no such column" : "the column is not auto-increment");
+        return;
+    }
+    const st_sequence *is = it->ptr;
+    if (!mine(l, is, sizeof *is, _Alignof(st_sequence))) {
+        problem(l, "the sequence for column %.*s of table %.*s lies outside of the module", STR_FMT(column), STR_FMT(t->name));
+        return;
+    }
+    uint32_t table = (uint32_t)(t - l->tables);
+    for (uint32_t i = 0; i < l->nsequences; i++) {
+        const FoundSequence *x = &l->sequences[i];
+        if (x->table != table || x->col != c)
+            continue;
+        if (memcmp(x->is, is, sizeof *is) != 0)
+            problem(l, "column %.*s of table %.*s has two different sequences: keep one", STR_FMT(column), STR_FMT(t->name));
+        return;
+    }
+    l->sequences[l->nsequences++] = (FoundSequence){table, (uint16_t)c, is};
+}
+
+/* What a name record says, for now: whether what it names exists is known only later (declare_names). */
+static void add_name(Loader *l, const st_item *it, Str word)
+{
+    FoundName n = {.kind = it->flags, .word = word, .owner = it->owner ? str_of(it->owner) : (Str){0}};
+    bool owned = n.kind == ST_NAME_INDEX || n.kind == ST_NAME_COLUMN;
+    if (it->flags > ST_NAME_COLUMN || owned != (it->owner != NULL))
+        problem(l, "the name record of %.*s is damaged, or of a kind (%u) that this host does not know", STR_FMT(word), it->flags);
+    else if (!text_at(l, it->ptr, NAME_BYTES_MAX, &n.name))
+        problem(l, "the name given to %.*s is missing, not UTF-8, or not of 1 to %d bytes", STR_FMT(word), NAME_BYTES_MAX);
+    else {
+        Str known = name_given(l, n.kind, n.owner, word);
+        if (known.len && !str_eq(known, n.name))
+            problem(l, "%.*s is given two names, %.*s and %.*s: keep one", STR_FMT(word), STR_FMT(known), STR_FMT(n.name));
+        else if (!known.len)
+            l->names[l->nnames++] = n;
+    }
+}
+
+static void add_case_policy(Loader *l, const st_item *it)
+{
+    if (it->flags > ST_CASE_SNAKE)
+        problem(l, "ST_CASE names a policy (%u) that this host does not know", it->flags);
+    else if (l->case_policy && l->case_policy->flags != it->flags)
+        problem(l, "the module has two case policies: keep one ST_CASE");
+    else {
+        l->case_policy = it;
+        if (it->flags == ST_CASE_SNAKE)
+            module_builder_snake_case(l->builder);
+    }
+}
+
+static bool is_code(const Loader *l, void (*call)(void))
+{
+    uintptr_t code = (uintptr_t)call;
+    const Range *r = range_of(l, (const void *)code); /* NOLINT: looked at, not called */
+    return r && r->executable;
+}
+
 static void add_function(Loader *l, const st_item *it, Str name)
 {
-    uintptr_t code = (uintptr_t)it->call;
-    const Range *r = range_of(l, (const void *)code); /* NOLINT: looked at, not called */
-    if (!r || !r->executable) {
+    if (!is_code(l, it->call)) {
         problem(l, "function %.*s: its code is not in the module: build it anew with spacetimedb.h", STR_FMT(name));
         return;
     }
@@ -569,7 +702,7 @@ static void add_function(Loader *l, const st_item *it, Str name)
         l->views[l->nviews++] = f;
         return;
     }
-    if (it->type && !(f.params = convert_struct(l, it->type, name)))
+    if (it->type && !(f.params = convert_struct(l, it->type, name, false)))
         return;
     if (it->flags == ST_FN_PROCEDURE && !(f.ret = convert(l, it->ret, name, 0)))
         return;
@@ -584,26 +717,43 @@ static int by_name(const void *x, const void *y)
     const st_item *a = *(const st_item *const *)x, *b = *(const st_item *const *)y;
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
-    int c = a->owner && b->owner ? strcmp(a->owner, b->owner) : 0;
+    if (a->kind == ST_ITEM_MIGRATION && a->n != b->n)
+        return a->n < b->n ? -1 : 1;
+    int c = strcmp(a->owner ? a->owner : "", b->owner ? b->owner : "");
     return c ? c : strcmp(a->name, b->name);
 }
 
-static const char *kind_label(uint32_t kind) { return kind == ST_ITEM_INDEX ? "index" : kind == ST_ITEM_DEFAULT ? "default" : "schedule"; }
+static const char *kind_label(uint32_t kind)
+{
+    switch (kind) {
+    case ST_ITEM_INDEX: return "index";
+    case ST_ITEM_UNIQUE: return "unique index";
+    case ST_ITEM_DEFAULT: return "default";
+    case ST_ITEM_SEQUENCE: return "sequence";
+    default: return "schedule";
+    }
+}
 
-/* Tables, and what belongs to them. */
+static bool item_is_readable(const Loader *l, const st_item *it)
+{
+    Str ignored;
+    return mine(l, it, sizeof *it, _Alignof(st_item)) && text_at(l, it->name, NAME_BYTES_MAX, &ignored) && it->kind >= ST_ITEM_TABLE &&
+           it->kind <= ST_ITEM_OLD_TABLE && (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored));
+}
+
+/* Tables, what belongs to them, names and case policy. */
 static void read_items(Loader *l)
 {
     uint32_t n = l->nitems + 1;
     l->items = ARENA_ARRAY(&l->arena, const st_item *, n);
     l->tables = ARENA_ARRAY(&l->arena, FoundTable, n);
     l->indexes = ARENA_ARRAY(&l->arena, FoundIndex, n);
+    l->sequences = ARENA_ARRAY(&l->arena, FoundSequence, n);
+    l->names = ARENA_ARRAY(&l->arena, FoundName, n);
     l->functions = ARENA_ARRAY(&l->arena, FoundFunction, n);
     l->views = ARENA_ARRAY(&l->arena, FoundFunction, n);
-    Str name;
-    for (uint32_t i = 0; i < l->nitems; i++) {
-        const st_item *it = l->items[i] = l->desc->items[i];
-        if (!mine(l, it, sizeof *it, _Alignof(st_item)) || !text_at(l, it->name, NAME_BYTES_MAX, &name) || it->kind < ST_ITEM_TABLE ||
-            it->kind > ST_ITEM_VIEW || (it->owner && !text_at(l, it->owner, NAME_BYTES_MAX, &name))) {
+    for (uint32_t i = 0; i < l->nitems; i++)
+        if (!item_is_readable(l, l->items[i] = l->desc->items[i])) {
             problem(
                 l,
                 "record %u of the module is damaged, or of a kind that this host does not know: build the module anew with spacetimedb.h",
@@ -611,25 +761,32 @@ static void read_items(Loader *l)
             l->nitems = 0;
             return;
         }
-    }
     qsort(l->items, l->nitems, sizeof *l->items, by_name);
+    for (uint32_t i = 0; i < l->nitems; i++) /* first: rows are converted under the names of their columns */
+        if (l->items[i]->kind == ST_ITEM_NAME)
+            add_name(l, l->items[i], str_of(l->items[i]->name));
+        else if (l->items[i]->kind == ST_ITEM_CASE)
+            add_case_policy(l, l->items[i]);
     for (uint32_t i = 0; i < l->nitems; i++) { /* kinds ascend: tables are first */
         const st_item *it = l->items[i];
-        name = str_of(it->name);
+        Str name = str_of(it->name);
         if (it->kind == ST_ITEM_TABLE) {
             add_table(l, it, name);
             continue;
         }
-        if (it->kind >= ST_ITEM_FUNCTION)
-            break;
+        if (it->kind != ST_ITEM_INDEX && it->kind != ST_ITEM_UNIQUE && it->kind != ST_ITEM_DEFAULT && it->kind != ST_ITEM_SEQUENCE &&
+            it->kind != ST_ITEM_SCHEDULE)
+            continue;
         FoundTable *t = it->owner ? table_named(l, str_of(it->owner)) : NULL;
         if (!t) {
             if (l->nproblems == 0) /* else the table itself may have been refused */
                 problem(l, "the %s %.*s belongs to a table that the module does not declare", kind_label(it->kind), STR_FMT(name));
-        } else if (it->kind == ST_ITEM_INDEX)
+        } else if (it->kind == ST_ITEM_INDEX || it->kind == ST_ITEM_UNIQUE)
             add_index(l, it, name, t);
         else if (it->kind == ST_ITEM_DEFAULT)
             add_default(l, it, name, t);
+        else if (it->kind == ST_ITEM_SEQUENCE)
+            add_sequence(l, it, name, t);
         else
             add_schedule(l, it, name, t);
     }
@@ -639,14 +796,15 @@ static void read_items(Loader *l)
 static void read_functions(Loader *l)
 {
     for (uint32_t i = 0; i < l->nitems; i++)
-        if (l->items[i]->kind >= ST_ITEM_FUNCTION)
+        if (l->items[i]->kind == ST_ITEM_FUNCTION || l->items[i]->kind == ST_ITEM_VIEW)
             add_function(l, l->items[i], str_of(l->items[i]->name));
 }
 
 /* ---- the definition ----------------------------------------------------------------------------------------- */
 
 _Static_assert((int)COLUMN_PK == (int)ST_COLUMN_PK && (int)COLUMN_UNIQUE == (int)ST_COLUMN_UNIQUE &&
-                   (int)COLUMN_AUTO_INC == (int)ST_COLUMN_AUTO && (int)COLUMN_INDEX == (int)ST_COLUMN_INDEX,
+                   (int)COLUMN_AUTO_INC == (int)ST_COLUMN_AUTO && (int)COLUMN_INDEX == (int)ST_COLUMN_INDEX &&
+                   (int)COLUMN_HASH == (int)ST_COLUMN_BY_HASH && (int)COLUMN_DIRECT == (int)ST_COLUMN_BY_VALUE,
                "column flags pass through");
 
 static void declare_tables(Loader *l)
@@ -665,7 +823,65 @@ static void declare_tables(Loader *l)
     }
     for (uint32_t i = 0; i < l->nindexes; i++) {
         const FoundIndex *x = &l->indexes[i];
-        module_builder_index(l->builder, l->tables[x->table].position, x->name, x->ncols, x->cols);
+        (x->shape == SHAPE_UNIQUE ? module_builder_unique
+         : x->shape == SHAPE_HASH ? module_builder_hash_index
+                                  : module_builder_index)(l->builder, l->tables[x->table].position, x->name, x->ncols, x->cols);
+    }
+    for (uint32_t i = 0; i < l->nsequences; i++) {
+        const FoundSequence *x = &l->sequences[i];
+        module_builder_sequence(l->builder, l->tables[x->table].position, x->col, x->is->start, x->is->min, x->is->max, x->is->increment);
+    }
+}
+
+/* Is there a column of this member in an old table of this alias? */
+static bool old_table_has(const Loader *l, Str alias, Str member)
+{
+    for (uint32_t i = 0; i < l->nitems; i++) {
+        const st_item *it = l->items[i];
+        if (it->kind != ST_ITEM_OLD_TABLE || !str_is(alias, it->name) || !mine(l, it->type, sizeof *it->type, _Alignof(st_type)) ||
+            !mine(l, it->type->fields, (size_t)it->type->nfields * sizeof(st_field), _Alignof(st_field)))
+            continue;
+        Str name;
+        for (uint32_t c = 0; c < it->type->nfields; c++)
+            if (text_at(l, it->type->fields[c].name, NAME_BYTES_MAX, &name) && str_eq(name, member))
+                return true;
+    }
+    return false;
+}
+
+static void declare_index_name(Loader *l, const FoundName *n, const FoundTable *t)
+{
+    int32_t c = t ? member_column(t, n->word) : -1; /* a column's index has the column's name */
+    Str accessor = c >= 0 ? t->row->fields[c].name : n->word;
+    if (!t || !module_builder_name_index(l->builder, t->position, accessor, n->name))
+        problem(l, "ST_INDEX_NAME(%.*s, %.*s): there is no such index; name one, or a column that has one", STR_FMT(n->owner),
+                STR_FMT(n->word));
+}
+
+/* Tables, indexes and functions; columns have theirs already. */
+static void declare_names(Loader *l)
+{
+    for (uint32_t i = 0; i < l->nnames; i++) {
+        const FoundName *n = &l->names[i];
+        const FoundTable *t = table_named(l, n->kind == ST_NAME_TABLE ? n->word : n->owner);
+        switch (n->kind) {
+        case ST_NAME_TABLE:
+            if (t)
+                module_builder_name_table(l->builder, t->position, n->name);
+            else
+                problem(l, "ST_TABLE_NAME(%.*s): there is no such table", STR_FMT(n->word));
+            break;
+        case ST_NAME_FUNCTION:
+            if (function_named(l->functions, l->nfunctions, n->word) || function_named(l->views, l->nviews, n->word))
+                module_builder_name_function(l->builder, n->word, n->name);
+            else
+                problem(l, "ST_FUNCTION_NAME(%.*s): there is no such function", STR_FMT(n->word));
+            break;
+        case ST_NAME_INDEX: declare_index_name(l, n, t); break;
+        case ST_NAME_COLUMN:
+            if (t ? member_column(t, n->word) < 0 : !old_table_has(l, n->owner, n->word))
+                problem(l, "ST_COLUMN_NAME(%.*s, %.*s): there is no such column", STR_FMT(n->owner), STR_FMT(n->word));
+        }
     }
 }
 
@@ -702,6 +918,215 @@ static void declare_functions(Loader *l)
     }
 }
 
+/* ---- migrations ------------------------------------------------------------------------------------------- */
+
+_Static_assert((int)MIGRATE_RENAME_TABLE == (int)ST_MIGRATE_RENAME_TABLE && (int)MIGRATE_RENAME_COLUMN == (int)ST_MIGRATE_RENAME_COLUMN &&
+                   (int)MIGRATE_DROP_TABLE == (int)ST_MIGRATE_DROP_TABLE && (int)MIGRATE_DROP_COLUMN == (int)ST_MIGRATE_DROP_COLUMN &&
+                   (int)MIGRATE_CONVERT_COLUMN == (int)ST_MIGRATE_CONVERT_COLUMN && (int)MIGRATE_ADD_UNIQUE == (int)ST_MIGRATE_ADD_UNIQUE &&
+                   (int)MIGRATE_ADD_PRIMARY_KEY == (int)ST_MIGRATE_ADD_PRIMARY_KEY &&
+                   (int)MIGRATE_REPLACE_ROWS == (int)ST_MIGRATE_REPLACE_ROWS && (int)MIGRATE_RUN == (int)ST_MIGRATE_RUN,
+               "kinds of operations pass through");
+
+/* Which members of an operation count. */
+typedef struct OpShape {
+    const char *label;
+    bool table, a, b, type, fn;
+} OpShape;
+static const OpShape op_shapes[MIGRATE_KIND_COUNT] = {
+    [MIGRATE_RENAME_TABLE] = {"ST_RENAME_TABLE", .table = true, .a = true},
+    [MIGRATE_RENAME_COLUMN] = {"ST_RENAME_COLUMN", .table = true, .a = true, .b = true},
+    [MIGRATE_DROP_TABLE] = {"ST_DROP_TABLE", .table = true},
+    [MIGRATE_DROP_COLUMN] = {"ST_DROP_COLUMN", .table = true, .a = true},
+    [MIGRATE_CONVERT_COLUMN] = {"ST_CONVERT_COLUMN", .table = true, .a = true, .type = true, .fn = true},
+    [MIGRATE_ADD_UNIQUE] = {"ST_ADD_UNIQUE", .table = true, .a = true},
+    [MIGRATE_ADD_PRIMARY_KEY] = {"ST_ADD_PRIMARY_KEY", .table = true, .a = true},
+    [MIGRATE_REPLACE_ROWS] = {"ST_REPLACE_ROWS", .table = true},
+    [MIGRATE_RUN] = {"ST_RUN", .a = true, .fn = true},
+};
+
+/* A word of an operation as the definition has it: the name given to it, or what the case policy makes of it. Words that
+ * nothing is declared under any more pass through the policy alone. */
+static Str table_word(Loader *l, Str word)
+{
+    Str given = name_given(l, ST_NAME_TABLE, (Str){0}, word);
+    return given.len ? given : module_builder_canonical(l->builder, word, false);
+}
+static Str column_word(Loader *l, Str table, Str word)
+{
+    Str given = name_given(l, ST_NAME_COLUMN, table, word);
+    return module_builder_canonical(l->builder, given.len ? given : word, false);
+}
+
+/* A text that must be there, or must not. */
+static bool op_text(const Loader *l, const char *p, bool wanted, Str *ret)
+{
+    *ret = (Str){0};
+    return wanted ? text_at(l, p, NAME_BYTES_MAX, ret) : p == NULL;
+}
+
+static bool read_op(Loader *l, LoadedModule *m, const st_migration_op *op, const Migration *of, MigrationOp *ret)
+{
+    uint32_t kind = op->kind;
+    if (kind == 0 || kind >= MIGRATE_KIND_COUNT) {
+        problem(l, "migration %u, operation %u is of a kind (%u) that this host does not know", of->version, ret->position + 1, kind);
+        return false;
+    }
+    const OpShape *shape = &op_shapes[kind];
+    Str table, a, b;
+    if (!op_text(l, op->table, shape->table, &table) || !op_text(l, op->a, shape->a, &a) || !op_text(l, op->b, shape->b, &b) ||
+        op->zero != 0 || (!shape->type && op->type) || (!shape->fn && op->fn)) {
+        problem(l, "migration %u, operation %u (%s) is damaged: build the module anew with spacetimedb.h", of->version, ret->position + 1,
+                shape->label);
+        return false;
+    }
+    if (shape->fn && !is_code(l, op->fn)) {
+        problem(l, "migration %u, operation %u (%s): its function's code is not in the module: build it anew with spacetimedb.h",
+                of->version, ret->position + 1, shape->label);
+        return false;
+    }
+    Str where = str_of(arena_sprintf(&l->arena, "migration %u, operation %u (%s)", of->version, ret->position + 1, shape->label));
+    if (shape->type && !(ret->type = convert(l, op->type, where, 0)))
+        return false;
+    ret->kind = (MigrationOpKind)kind;
+    if (shape->table)
+        ret->table = arena_str(&m->arena, table_word(l, table));
+    if (kind == MIGRATE_RENAME_TABLE)
+        a = table_word(l, a);
+    else if (kind != MIGRATE_RUN && shape->a)
+        a = column_word(l, table, a);
+    ret->a = arena_str(&m->arena, a);
+    if (shape->b)
+        ret->b = arena_str(&m->arena, column_word(l, table, b));
+    return true;
+}
+
+static void add_migration(Loader *l, LoadedModule *m, const st_item *it, Str title)
+{
+    const Migration *last = l->nmigrations ? &l->migrations[l->nmigrations - 1] : NULL;
+    const st_migration_op *ops = it->ptr;
+    if (it->n == 0) {
+        problem(l, "migration \"%.*s\" has the number 0: number migrations from 1", STR_FMT(title));
+        return;
+    }
+    if (last && last->version == it->n) {
+        problem(l, "there are two migrations %u, \"%.*s\" and \"%.*s\": number them apart", it->n, STR_FMT(last->title), STR_FMT(title));
+        return;
+    }
+    if (it->flags == 0 || it->flags > MIGRATION_OPS_MAX || !mine(l, ops, it->flags * sizeof *ops, _Alignof(st_migration_op))) {
+        problem(l, "migration %u has %u operations; 1 to %d are possible", it->n, it->flags, MIGRATION_OPS_MAX);
+        return;
+    }
+    Migration *to = &l->migrations[l->nmigrations++];
+    MigrationOp *list = ARENA_ARRAY(&m->arena, MigrationOp, it->flags);
+    *to = (Migration){it->n, arena_str(&m->arena, title), it->flags, list};
+    for (uint32_t i = 0; i < it->flags; i++) {
+        list[i] = (MigrationOp){.version = it->n, .position = i};
+        (void)read_op(l, m, &ops[i], to, &list[i]); /* what is wrong with it was reported */
+    }
+}
+
+/* All operations' functions in one list, in the order of migrations and operations. */
+static void bind_migrations(Loader *l, LoadedModule *m)
+{
+    uint32_t total = 0, at = 0;
+    for (uint32_t i = 0; i < l->nmigrations; i++)
+        total += l->migrations[i].nops;
+    m->migration_calls = (void (**)(void))arena_alloc(&m->arena, total * sizeof *m->migration_calls);
+    for (uint32_t i = 0; i < l->nitems; i++) {
+        const st_item *it = l->items[i];
+        if (it->kind != ST_ITEM_MIGRATION)
+            continue;
+        for (uint32_t k = 0; k < it->flags; k++)
+            m->migration_calls[at++] = ((const st_migration_op *)it->ptr)[k].fn;
+    }
+    ASSERT(at == total);
+}
+
+static bool has_migration(const Loader *l, uint32_t version)
+{
+    for (uint32_t i = 0; i < l->nmigrations; i++)
+        if (l->migrations[i].version == version)
+            return true;
+    return false;
+}
+
+/* Its position in the section, which is how the module's code names it. */
+static uint32_t item_position(const Loader *l, const st_item *it)
+{
+    uint32_t i = 0;
+    while (l->desc->items[i] != it)
+        i++;
+    return i;
+}
+
+static void add_old_table(Loader *l, LoadedModule *m, const st_item *it, Str alias)
+{
+    Str table = it->owner ? str_of(it->owner) : (Str){0};
+    const Type *row = convert_struct(l, it->type, alias, true);
+    if (!row)
+        return;
+    if (!table.len || it->flags)
+        problem(l, "old table %.*s: its record is damaged: build the module anew with spacetimedb.h", STR_FMT(alias));
+    for (uint32_t i = 0; i < row->nfields; i++)
+        if (!column_flags_known(it->type->fields[i].flags))
+            problem(l, "old table %.*s, column %.*s: attributes (0x%x) that this host does not know", STR_FMT(alias),
+                    STR_FMT(row->fields[i].name), it->type->fields[i].flags);
+    if (!has_migration(l, it->n))
+        problem(l,
+                "old table %.*s is of before migration %u, which the module does not have: number it after the ST_MIGRATION that reads it",
+                STR_FMT(alias), it->n);
+    if (table_named(l, alias))
+        problem(l, "%.*s is a table and an old table: give the old one another name", STR_FMT(alias));
+    for (uint32_t i = 0; i < l->nold_tables; i++) {
+        const st_item *other = l->old_items[i];
+        if (str_is(alias, other->name) &&
+            (other->n != it->n || !str_is(table, other->owner ? other->owner : "") || !type_equal(l->old_tables[i].row, row)))
+            problem(l, "old table %.*s is declared in two source files, differently: put it into one header that both include",
+                    STR_FMT(alias));
+    }
+    l->old_items[l->nold_tables] = it;
+    l->old_tables[l->nold_tables++] = (ModuleOldTable){item_position(l, it), it->n, arena_str(&m->arena, table_word(l, table)), row};
+}
+
+/* Migrations, in the order of their numbers, then old tables; both outlive the builder. */
+static void read_migrations(Loader *l, LoadedModule *m)
+{
+    l->migration.arena = &m->arena;
+    l->types = &l->migration;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->nitems; i++)
+        n += l->items[i]->kind == ST_ITEM_MIGRATION || l->items[i]->kind == ST_ITEM_OLD_TABLE;
+    l->migrations = ARENA_ARRAY(&m->arena, Migration, n + 1);
+    l->old_tables = ARENA_ARRAY(&m->arena, ModuleOldTable, n + 1);
+    l->old_items = ARENA_ARRAY(&l->arena, const st_item *, n + 1);
+    for (uint32_t i = 0; i < l->nitems; i++) {
+        const st_item *it = l->items[i];
+        if (it->kind == ST_ITEM_MIGRATION)
+            add_migration(l, m, it, str_of(it->name));
+        else if (it->kind == ST_ITEM_OLD_TABLE)
+            add_old_table(l, m, it, str_of(it->name));
+    }
+    if (l->nmigrations > MIGRATIONS_MAX)
+        problem(l, "the module has %u migrations, at most %d are possible: remove those that every database has run", l->nmigrations,
+                MIGRATIONS_MAX);
+    l->types = &l->definition;
+}
+
+static st_status call_migration(Module *module, uint32_t version, uint32_t position, st_reducer_ctx *ctx, const void *from, void *to)
+{
+    const LoadedModule *m = (const LoadedModule *)module;
+    const Migrations *all = &m->module.migrations;
+    uint32_t i = 0, first = 0;
+    for (; i < all->n && all->list[i].version != version; i++)
+        first += all->list[i].nops;
+    ASSERT(i < all->n && position < all->list[i].nops);
+    void (*call)(void) = m->migration_calls[first + position];
+    ASSERT(call);
+    return all->list[i].ops[position].kind == MIGRATE_RUN ? ((st_call_run *)call)(ctx) : ((st_call_convert *)call)(ctx, from, to);
+}
+
+/* ---- binding --------------------------------------------------------------------------------------------------- */
+
 static st_status call_reducer(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args)
 {
     return ((LoadedModule *)m)->reducers[id](ctx, args);
@@ -713,7 +1138,7 @@ static void bind_reducers(Loader *l, LoadedModule *m)
     const ModuleDef *def = m->module.def;
     m->reducers = ARENA_ARRAY(&m->arena, st_call_reducer *, def->nreducers);
     for (uint32_t i = 0; i < def->nreducers; i++) {
-        const FoundFunction *f = function_named(l->functions, l->nfunctions, def->reducers[i].name);
+        const FoundFunction *f = function_named(l->functions, l->nfunctions, def->reducers[i].source_name);
         const Type *params = def->reducers[i].params; /* f->params died with the builder */
         const st_type *compiled = f ? f->item->type : NULL;
         if (!f || f->item->flags == ST_FN_PROCEDURE || params->nfields != (compiled ? compiled->nfields : 0) ||
@@ -790,12 +1215,18 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     if (!handshake(l))
         return refuse(l, err);
     l->builder = module_builder_new();
+    l->definition = (TypeHome){.arena = module_builder_arena(l->builder), .declared = true};
+    l->types = &l->definition;
     read_items(l);
     declare_tables(l);
-    if (l->nproblems == 0) /* functions name rows; without their tables they would be wrong for no fault of theirs */
+    bool good = l->nproblems == 0;
+    if (good) /* functions name rows; without their tables they would be wrong for no fault of theirs */
         read_functions(l);
-    if (l->nproblems == 0)
+    read_migrations(l, m);
+    if (good && l->nproblems == 0) {
         declare_functions(l);
+        declare_names(l);
+    }
     OWN(buf) Buf bsatn = {0};
     Status st = module_builder_finish(l->builder, &bsatn, err);
     l->builder = NULL;
@@ -807,11 +1238,16 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     bind_reducers(l, m);
     if (l->nproblems)
         return refuse(l, err);
+    bind_migrations(l, m);
     m->module.name = arena_str(&m->arena, str_of(l->desc->name));
     m->module.version = arena_str(&m->arena, str_of(l->desc->version));
     m->module.items = l->desc->items;
     m->module.nitems = l->nitems;
     m->module.call_reducer = call_reducer;
+    m->module.migrations = (Migrations){.n = l->nmigrations, .list = l->migrations};
+    m->module.call_migration = l->nmigrations ? call_migration : NULL;
+    m->module.nold_tables = l->nold_tables;
+    m->module.old_tables = l->old_tables;
     m->module.unload = unload;
     return S_OK;
 }
@@ -842,7 +1278,8 @@ Status loader_open(Str path, Module **ret, Error *err)
     Status st = open_checked(&l, m, err);
     ASSERT(l.builder == NULL);
     buf_done(&l.problems);
-    free(l.converted);
+    free(l.definition.converted);
+    free(l.migration.converted);
     arena_done(&l.arena);
     if (st != S_OK) {
         unload(&m->module);

@@ -231,7 +231,14 @@ static void run(Worker *w)
         bool pending = w->calls_pending || w->outputs_pending || (!called && w->call.tail != w->call.published);
         if (pending && (!called || w->calls_pending >= PUBLISH_CALLS || w->bytes_pending >= PUBLISH_BYTES))
             publish(w);
-        if (!called && ring_is_empty(&w->control))
+        /* Work beside the calls: a slice after each batch of calls, or whenever there are none. */
+        bool more = false;
+        if (!w->calls_pending && !has_backlog(w)) {
+            more = core_work(w->core);
+            if (w->outputs_pending)
+                publish(w);
+        }
+        if (!called && !more && ring_is_empty(&w->control))
             sleep_for_bell(w, core_accepts_calls(w->core) && !has_backlog(w));
     }
 }

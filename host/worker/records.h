@@ -96,7 +96,7 @@ typedef enum ReplyOutcome {                      /* payload */
 
 typedef enum ControlKind { /* payload after u8 kind                                         payload of a good FRAME_CONTROL */
                            CTL_DESCRIBE =
-                               1, /* str path                                                      str name, str version, blob V10 definition */
+                               1,    /* str path                       str name, str version, blob V10 definition, blob migrations */
                            CTL_LOAD, /* LOAD below                                                    empty */
                            CTL_ROWS, /* u32 table_id, u32 nrows, rows as in commit.h                  no answer; a failure is answered and ends the load */
                            CTL_EXPECT,   /* u32 table_id, u64 rows: room for a bulk load                  no answer */
@@ -104,18 +104,28 @@ typedef enum ControlKind { /* payload after u8 kind                             
                            CTL_REPLAY,   /* one commit record                                             no answer */
                            CTL_READY,    /* u64 offset: everything is loaded; calls may start             u64 rows loaded */
                            CTL_INIT, /* identity[32] of the owner, i64 timestamp_us                   empty (failure: the init reducer's text) */
-                           CTL_PREPARE, /* LOAD below: prepare a publish; no call starts until SWAP or ABORT   empty */
-                           CTL_SWAP,    /* empty                                                         empty */
-                           CTL_ABORT,   /* empty                                                         empty */
-                           CTL_STOP,    /* empty: publish everything and exit with status 0              no answer */
-                           CTL_LIMITS,  /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
+                           CTL_PREPARE, /* LOAD below: prepare a publish beside the running version; answered when everything stands, while calls
+                                           * go on being followed    empty (failure: why; nothing is prepared then) */
+                           CTL_PAUSE,  /* empty: no call starts until SWAP, RESUME or ABORT; run what the migrations run    PAUSED below */
+                           CTL_EXPORT, /* u32 table_id, u64 cursor (0: from the beginning): rows of a table of the prepared version, paused
+                                           only    u64 next cursor (UINT64_MAX: that was all), u32 nrows, rows as in commit.h */
+                           CTL_RESUME, /* empty: calls of the old version start again; the preparation stays    empty */
+                           CTL_SWAP,   /* empty                                                         empty */
+                           CTL_ABORT,  /* empty: whatever is prepared goes                              empty */
+                           CTL_STOP,   /* empty: publish everything and exit with status 0              no answer */
+                           CTL_LIMITS, /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
+                           CTL_FAULT,  /* str: arm a fault point (base/fault.h); test rigs only         no answer */
 } ControlKind;
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |
  *       identity[32] of the database | identity[32] of the owner |
  *       u32 ntables x { str table name, u32 table_id } |
  *       u32 nreducers x { str name, u32 since_version }: the version that last changed its parameters, 0: none |
  *       u32 nversions x { u32 version, u32 ntables x { u32 table_id, u16 ncols } }: what clients of older versions know;
- *       a CONNECT with such a schema_version takes its shape from here. */
+ *       a CONNECT with such a schema_version takes its shape from here.
+ * PREPARE: LOAD | u32 migration: the highest that has run on this database; later ones of the module are pending.
+ * DESCRIBE's answer goes on with blob migrations (migration.h).
+ * PAUSED: u16 nsequences, blob of as many sequence parts of commit.h: where the new version's auto-increment columns stand |
+ *       u32 n x u32 table_id: tables of the new version that the migrations' functions have changed. */
 
 /* ---- RING_LOG -------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  * BSATN (u16 length in front); then the input. Whatever is accepted must be a value of the type, and survive the way back. */
 #include "host/schema/value.h"
 #include "host/storage/storage_int.h"
-#include "host/wire/type_read.h"
+#include "host/schema/type_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 /* JSON text and BSATN bytes against many types. First byte: what to do; then the type as BSATN (u16 length in front); then the input.
  * What reads must write, and what was written must read back to the same bytes (but for floats that JSON cannot hold). */
 #include "host/wire/sats_json.h"
-#include "host/wire/type_read.h"
+#include "host/schema/type_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -349,11 +349,13 @@ test('rule 32: many callers share few commits', async () => {
   w.close();
 });
 
-test('rule 5: what belongs to a later edition is refused at publish, by name', async () => {
+test('rule 5: what belongs to a later edition is stored, said at publish, and runs for nobody', async () => {
   const r = await host.publish('later', compileText('later', `#include "spacetimedb.h"\nST_MODULE(later, "1");\nST_PROCEDURE(fetch_it, uint64_t) { *ret = 1; return ST_OK; }\n`));
-  assert.equal(r.status, 400, r.text);
-  match(r.text, /procedure `fetch_it`/);
-  assert.equal((await host.http('GET', '/v1/database/later')).status, 404);
+  assert.equal(r.status, 200, r.text);
+  match(JSON.parse(r.text).Success.notices.join('\n'), /procedure `fetch_it`/);
+  const called = await host.call('later', 'fetch_it', []);
+  assert.equal(called.status, 500);
+  match(called.text, /does not run procedures yet/);
 });
 
 test('rule 41: 1,500 silent connections keep nobody out, also where the shell allows 1,024 files', async () => {

@@ -31,11 +31,18 @@ IS(ST_K_CONNECTION_ID, 7); IS(ST_K_UUID, 8); IS(ST_K_TIMESTAMP, 9); IS(ST_K_DURA
 IS(ST_K_UNIT, 12); IS(ST_K_STRUCT, 13); IS(ST_K_ENUM, 14); IS(ST_K_SUM, 15); IS(ST_K_OPTION, 16); IS(ST_K_ARRAY, 17);
 IS(ST_K_RESULT, 18);
 IS(ST_ITEM_TABLE, 1); IS(ST_ITEM_INDEX, 2); IS(ST_ITEM_DEFAULT, 3); IS(ST_ITEM_SCHEDULE, 4); IS(ST_ITEM_FUNCTION, 5);
-IS(ST_ITEM_VIEW, 6);
+IS(ST_ITEM_VIEW, 6); IS(ST_ITEM_UNIQUE, 7); IS(ST_ITEM_SEQUENCE, 8); IS(ST_ITEM_NAME, 9); IS(ST_ITEM_CASE, 10);
+IS(ST_ITEM_MIGRATION, 11); IS(ST_ITEM_OLD_TABLE, 12);
+IS(ST_NAME_TABLE, 0); IS(ST_NAME_FUNCTION, 1); IS(ST_NAME_INDEX, 2); IS(ST_NAME_COLUMN, 3); IS(ST_CASE_NONE, 0); IS(ST_CASE_SNAKE, 1);
+IS(ST_MIGRATE_RENAME_TABLE, 1); IS(ST_MIGRATE_RENAME_COLUMN, 2); IS(ST_MIGRATE_DROP_TABLE, 3); IS(ST_MIGRATE_DROP_COLUMN, 4);
+IS(ST_MIGRATE_CONVERT_COLUMN, 5); IS(ST_MIGRATE_ADD_UNIQUE, 6); IS(ST_MIGRATE_ADD_PRIMARY_KEY, 7); IS(ST_MIGRATE_REPLACE_ROWS, 8);
+IS(ST_MIGRATE_RUN, 9);
 IS(ST_FN_REDUCER, 0); IS(ST_FN_INIT, 1); IS(ST_FN_CLIENT_CONNECTED, 2); IS(ST_FN_CLIENT_DISCONNECTED, 3); IS(ST_FN_PROCEDURE, 4);
 IS(ST_COLUMN_PK, 1); IS(ST_COLUMN_UNIQUE, 2); IS(ST_COLUMN_AUTO, 4); IS(ST_COLUMN_INDEX, 8);
+IS(ST_COLUMN_BY_HASH, 16); IS(ST_COLUMN_BY_VALUE, 32); IS(ST_COLUMN_HASH, 24); IS(ST_COLUMN_PK_HASH, 17); IS(ST_COLUMN_UNIQUE_HASH, 18);
+IS(ST_COLUMN_PK_DIRECT, 33); IS(ST_COLUMN_UNIQUE_DIRECT, 34); IS(ST_INDEX_HASH, 1);
 IS(ST_ACCESS_PRIVATE, 0); IS(ST_ACCESS_PUBLIC, 1); IS(ST_F_EVENT, 2); IS(ST_F_ANONYMOUS, 4);
-IS(ST_MAGIC, 0x315453); IS(ST_ABI_MAJOR, 1); IS(ST_ABI_MINOR, 0);
+IS(ST_MAGIC, 0x315453); IS(ST_ABI_MAJOR, 1); IS(ST_ABI_MINOR, 1);
 
 /* records */
 SIZE(st_type, 48, 8); AT(st_type, name, 0); AT(st_type, kind, 8); AT(st_type, size, 12); AT(st_type, align, 16);
@@ -47,6 +54,9 @@ SIZE(st_module_desc, 56, 8); AT(st_module_desc, magic, 0); AT(st_module_desc, si
 AT(st_module_desc, abi_minor, 10); AT(st_module_desc, ptr_size, 12); AT(st_module_desc, item_size, 14);
 AT(st_module_desc, name, 16); AT(st_module_desc, version, 24); AT(st_module_desc, compiler, 32);
 AT(st_module_desc, items, 40); AT(st_module_desc, items_end, 48);
+SIZE(st_sequence, 64, 16); AT(st_sequence, start, 0); AT(st_sequence, min, 16); AT(st_sequence, max, 32); AT(st_sequence, increment, 48);
+SIZE(st_migration_op, 48, 8); AT(st_migration_op, kind, 0); AT(st_migration_op, zero, 4); AT(st_migration_op, table, 8);
+AT(st_migration_op, a, 16); AT(st_migration_op, b, 24); AT(st_migration_op, type, 32); AT(st_migration_op, fn, 40);
 
 /* contexts and handles */
 AT(st_reducer_ctx, api, 0); AT(st_reducer_ctx, call, 8); AT(st_reducer_ctx, db, 16); AT(st_reducer_ctx, sender, 24);

@@ -17,7 +17,7 @@
 
 enum { ITEMS_MAX = 128 };
 
-typedef struct Table { const st_item *item; void **row; size_t n, cap; uint64_t next[64]; } Table;
+typedef struct Table { const st_item *item; void **row; size_t n, cap; uint64_t next[256]; } Table;
 
 struct st_call {                          /* everything about one call hangs on its handle */
     st_db db;
@@ -408,7 +408,7 @@ static const st_module_desc *load(const char *path)
     CHECK(item_count <= ITEMS_MAX);
     for (uint32_t i = 0; i < item_count; i++) {
         const st_item *it = items[i], *owner = it->owner ? table_item(it->owner) : NULL;
-        CHECK(it->name && (!it->owner || owner));
+        CHECK(it->name && (!it->owner || owner || it->kind == ST_ITEM_OLD_TABLE || it->kind == ST_ITEM_NAME));
         if (it->type) check_type(it->type);
         if (it->ret) check_type(it->ret);
         switch (it->kind) {
@@ -419,8 +419,8 @@ static const st_module_desc *load(const char *path)
             slots[i] = &tables[first];
             break;
         }
-        case ST_ITEM_INDEX:
-            CHECK(owner && it->n >= 2);
+        case ST_ITEM_INDEX: case ST_ITEM_UNIQUE:
+            CHECK(owner && it->n >= 2 && it->flags <= ST_INDEX_HASH);
             for (uint32_t c = 0; c < it->n; c++) CHECK(((const uint16_t *)it->ptr)[c] < owner->type->nfields);
             break;
         case ST_ITEM_DEFAULT: {
@@ -435,6 +435,15 @@ static const st_module_desc *load(const char *path)
         case ST_ITEM_SCHEDULE: CHECK(owner && owner->type->fields[it->n].type->kind == ST_K_SCHEDULE); break;
         case ST_ITEM_FUNCTION: CHECK(it->call && it->flags <= ST_FN_PROCEDURE && !it->ret == (it->flags != ST_FN_PROCEDURE)); break;
         case ST_ITEM_VIEW: CHECK(it->call && it->type); break;
+        case ST_ITEM_SEQUENCE: CHECK(owner && ((const st_sequence *)it->ptr)->increment); break;
+        case ST_ITEM_NAME: CHECK(it->ptr && it->flags <= ST_NAME_COLUMN && !it->owner == (it->flags < ST_NAME_INDEX)); break;
+        case ST_ITEM_CASE: CHECK(it->flags <= ST_CASE_SNAKE); break;
+        case ST_ITEM_MIGRATION: CHECK(it->n && it->flags && it->ptr); break;
+        case ST_ITEM_OLD_TABLE:                 /* its rows are put there by the scenario */
+            CHECK(it->n && it->owner && it->type);
+            tables[i].item = it;
+            slots[i] = &tables[i];
+            break;
         default: REFUSE("record %u has kind %u", i, it->kind);
         }
     }
@@ -450,7 +459,7 @@ static int64_t now = 1000;
 static const st_item *function(const char *name)
 {
     for (uint32_t i = 0; i < item_count; i++)
-        if (items[i]->kind >= ST_ITEM_FUNCTION && !strcmp(items[i]->name, name))
+        if ((items[i]->kind == ST_ITEM_FUNCTION || items[i]->kind == ST_ITEM_VIEW) && !strcmp(items[i]->name, name))
             return items[i];
     REFUSE("no function %s", name);
 }
@@ -633,6 +642,114 @@ static void play_full(void)                    /* tests/sdk/modules/full.c: view
     OK("on_disconnect");
 }
 
+static void play_keys(void)
+{
+    st_str a = ST_S("a"), b = ST_S("b");
+    uint64_t one = 1, two = 2;
+    uint8_t s1 = 1, s2 = 2;
+    uint32_t row = 4;
+    uint16_t n1 = 7, n2 = 8;
+    OK("take", &one, &s1, &row, &n1, &a); OK("take", &two, &s2, &row, &n2, &b);
+    OK("check", &row, &n1); FAILS_WITH("no seat", "check", &row, &(uint16_t){ 9 });
+    OK("leave", &row, &n2); CHECK(rows("seat") == 0);
+    OK("three_and_four");
+}
+
+/* Runs one operation of a migration that has a function. */
+static st_status call_operation(uint32_t version, uint32_t position, const void *from, void *to)
+{
+    st_call *call = last = new_call();
+    st_reducer_ctx ctx = { .api = &api, .call = call, .db = from ? NULL : &call->db, .sender = alice };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_MIGRATION && items[i]->n == version) {
+            CHECK(position < items[i]->flags);
+            const st_migration_op *op = (const st_migration_op *)items[i]->ptr + position;
+            CHECK(op->fn && (op->kind == ST_MIGRATE_CONVERT_COLUMN || op->kind == ST_MIGRATE_RUN));
+            return from ? ((st_call_convert *)op->fn)(&ctx, from, to) : ((st_call_run *)op->fn)(&ctx);
+        }
+    REFUSE("no migration %u", version);
+}
+
+static void play_migrate(void)
+{
+    uint32_t euros = 5, many = 2000000;
+    int64_t cents = 0;
+    opt_st_str note = { 0 };
+    st_str text = ST_S("x"), none = ST_S("");
+    CHECK(call_operation(2, 0, &euros, &cents) == ST_OK && cents == 500);
+    CHECK(call_operation(2, 0, &many, &cents) == ST_E_USER && !strcmp(last->error, "2000000 is too much"));
+    CHECK(call_operation(2, 1, &none, &note) == ST_OK && !note.some);
+    CHECK(call_operation(2, 1, &text, &note) == ST_OK && note.some && st_str_eq(note.v, ST_S("was x")));
+    struct { uint64_t id; uint32_t bank; st_str code; uint16_t slot; st_identity who; uint32_t euros; } row[3] = {
+        { 7, 1, ST_S("c7"), 7, { { 0 } }, 10 }, { 8, 2, ST_S("c8"), 8, { { 0 } }, 20 }, { 9, 2, ST_S("c9"), 9, { { 0 } }, 30 } };
+    row[2].who = alice;
+    st_db db = { &api, new_call(), slots };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_OLD_TABLE)
+            for (int k = 0; k < 3; k++)
+                CHECK(items[i]->type->size == sizeof row[k] && put(&db, i, &row[k], false, NULL) == ST_OK);
+    CHECK(call_operation(3, 3, NULL, NULL) == ST_OK && rows("total") == 2);
+    CHECK(!strcmp(last->last_log, "[2 sum_up] 1132"));
+}
+
+static void play_club(bool v2)
+{
+    st_str ada = ST_S("Ada"), none = ST_S(""), bar = ST_S("bar"), hall = ST_S("hall");
+    uint64_t one = 1, two = 2;
+    uint32_t euros = 5;
+    int64_t cents = 7;
+    OK("join", &ada, v2 ? (void *)&cents : (void *)&euros); FAILS_WITH("names must not be empty", "join", &none, &cents);
+    OK("come", &one, &bar); OK("come", &one, &bar);
+    if (!v2) {
+        FAILS_WITH("there is no person 2", "come", &two, &bar);
+        CHECK(rows("visit") == 2);
+        return;
+    }
+    FAILS_WITH("there is a member \"Ada\" already", "join", &ada, &cents); FAILS_WITH("there is no member 2", "come", &two, &bar);
+    CHECK(rows("visit") == 1);
+    CHECK(call_operation(1, 4, &euros, &cents) == ST_OK && cents == 500);
+    struct { uint64_t id, person; st_str room; st_timestamp at; } old[3] = {
+        { 1, 5, bar, { 30 } }, { 2, 5, hall, { 20 } }, { 3, 5, bar, { 10 } } };
+    st_db db = { &api, new_call(), slots };
+    for (uint32_t i = 0; i < item_count; i++)
+        if (items[i]->kind == ST_ITEM_OLD_TABLE)
+            for (int k = 0; k < 3; k++)
+                CHECK(items[i]->type->size == sizeof old[k] && put(&db, i, &old[k], false, NULL) == ST_OK);
+    CHECK(call_operation(1, 7, NULL, NULL) == ST_OK && rows("visit") == 3);
+    CHECK(!strcmp(last->last_log, "[2 count_visits] 3 visits became 3 rows"));
+}
+
+static void play_guest(void)                   /* tests/sdk/cpp/guest.cc: the same words in C++ */
+{
+    st_str hello = ST_S("hello"), none = ST_S(""), long_text = ST_S("0123456789");
+    uint32_t page = 3;
+    uint16_t line = 4;
+    OK("on_init"); OK("on_connect"); OK("on_disconnect"); OK("random"); CHECK(rows("reminder") == 1 && rows("shot") == 1);
+    OK("sign", &hello, &page, &line); CHECK(rows("entry") == 1 && !strcmp(last->last_log, "[2 sign] entry 1"));
+    FAILS_WITH("please write something", "sign", &none, &page, &line);
+    OK("check", &page, &line);
+    opt_st_str text = { 1, hello };
+    struct { uint8_t tag; union { double place[2]; st_str err; } u; } place = { .tag = 0 };
+    const double point[] = { 1, 2 };
+    st_bytes points = { (const uint8_t *)point, 1 }, no_points = { NULL, 0 };
+    OK("wrap", &text, &place, &points); FAILS_WITH("different", "wrap", &text, &place, &no_points);
+    struct { uint64_t id; st_schedule_at at; st_str text; } reminder = { 7, st_every(st_seconds(1)), hello };
+    CHECK(call_reducer("remind", &reminder) == ST_E_NO_ROW);
+    st_call *call = new_call();
+    st_view_ctx view = { .api = &api, .call = call, .db = &call->db, .sender = alice };
+    CHECK(((st_call_view *)function("mine")->call)(&view, &api, call) == ST_OK && call->emitted == 1);
+    st_anon_view_ctx anon = { .api = &api, .call = call, .db = &call->db };
+    CHECK(((st_call_anon_view *)function("origin")->call)(&anon, &api, call) == ST_OK && call->emitted == 2);
+    struct { st_str url; } args = { ST_S("http://x.invalid") };
+    uint64_t id = 0;
+    st_proc_ctx proc = { .api = &api, .call = call };
+    CHECK(((st_call_procedure *)function("import_text")->call)(&proc, &args, &id) == ST_OK && id == 2 && call->tx_begun == 1);
+    int32_t n = 0;
+    CHECK(call_operation(2, 0, &hello, &n) == ST_OK && n == 5);
+    CHECK(call_operation(2, 0, &long_text, &n) == ST_E_USER && !strcmp(last->error, "too long"));
+    CHECK(call_operation(2, 1, NULL, NULL) == ST_E_USER && !strcmp(last->error, "nothing"));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -641,6 +758,10 @@ int main(int argc, char **argv)
     else if (!strcmp(m->name, "ledger")) play_ledger();
     else if (!strcmp(m->name, "kitchen")) play_kitchen();
     else if (!strcmp(m->name, "full")) play_full();
+    else if (!strcmp(m->name, "club")) play_club(!strcmp(m->version, "2.0.0"));
+    else if (!strcmp(m->name, "keys")) play_keys();
+    else if (!strcmp(m->name, "migrate")) play_migrate();
+    else if (!strcmp(m->name, "guest")) play_guest();
     puts("# all good");
     return 0;
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh - tests of the module SDK: good modules compile without a word and work, wrong ones fail with advice.
-# Output is TAP. Needs gcc, clang, nm, readelf, gold, lld. Usage: tests/sdk/run.sh; CASE=regex runs only matching names.
+# Output is TAP. Needs gcc, g++, clang, clang++, nm, readelf, gold, lld. Usage: tests/sdk/run.sh; CASE=regex runs only matching names.
 cd "$(dirname "$0")" || exit 1
 export LC_ALL=C ASAN_OPTIONS=detect_leaks=0
 root=../..
@@ -26,9 +26,9 @@ check() {
     fi
 }
 wanted() { [[ $1 =~ ${CASE:-.} ]]; }
-flags_of() { if [ "$1" = gcc ]; then echo "$gcc_flags"; else echo "$clang_flags"; fi; }
+flags_of() { if [ "$1" = gcc ] || [ "$1" = g++ ]; then echo "$gcc_flags"; else echo "$clang_flags"; fi; }
 
-for tool in gcc clang nm readelf ld.gold ld.lld; do
+for tool in gcc g++ clang clang++ nm readelf ld.gold ld.lld; do
     command -v $tool >/dev/null
     check "$tool is installed" $?
 done
@@ -115,6 +115,38 @@ for cc in gcc clang; do
     # shellcheck disable=SC2086
     ! $cc -std=c11 $build link/one.c link/module_again.c -o "$tmp/m.so" >"$tmp/log" 2>&1 && grep -q 'multiple definition of .st_module' "$tmp/log"
     check "ST_MODULE in two files does not link, $cc" $? "$tmp/log"
+done
+
+# In C++.
+cpp_flags="-fno-exceptions -fno-rtti -fno-threadsafe-statics -Wl,--as-needed"
+for cc in g++ clang++; do
+    for std in c++17 c++20; do
+        for level in -O0 -O2; do
+            name="cpp/guest.cc, $cc -std=$std $level"
+            wanted "$name" || continue
+            so=$tmp/m.so
+            rm -f "$so"
+            # shellcheck disable=SC2086
+            compile "$name compiles without a diagnostic" $cc $std "$so" $cpp_flags $level cpp/guest.cc
+            "$tmp/mockhost" "$so" >"$tmp/log" 2>&1
+            check "$name runs" $? "$tmp/log"
+            [ "$(readelf -W --dyn-syms "$so" 2>/dev/null | awk '$6 == "DEFAULT" && $5 != "LOCAL" && $7 != "UND" { print $8 }')" = st_module ]
+            check "$name exports st_module and nothing else" $?
+            ! nm -D --undefined-only "$so" 2>/dev/null | grep -v -E ' (w .*|U (mem(cpy|set|cmp|move)|__stack_chk_fail)@.*)$' >"$tmp/log"
+            check "$name needs memcpy and its like only" $? "$tmp/log"
+        done
+    done
+done
+for file in cpp/wrong/[0-9]*.cc; do
+    for cc in g++ clang++; do
+        name="$file is refused with advice, $cc"
+        wanted "$name" || continue
+        std=$(sed -n 's,^// std: ,,p' "$file")
+        # shellcheck disable=SC2046,SC2086
+        ! $cc -std=${std:-c++20} -Wall -Wextra $build $cpp_flags $(flags_of $cc) "$file" -o "$tmp/m.so" >"$tmp/log" 2>&1 &&
+            grep -E ' (fatal )?error: ' "$tmp/log" | head -2 | grep -qE "$(sed -n 's,^// says: ,,p' "$file")"
+        check "$name" $? "$tmp/log"
+    done
 done
 
 # Wrong modules: each fails, and one of its first two errors says what its first lines ask for.

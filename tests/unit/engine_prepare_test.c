@@ -63,6 +63,23 @@ static Status prepare(EngineNext **ret, Engine *e, Version v, Error *err)
     return s;
 }
 
+static EngineNext *begin(Engine *e, Version v)
+{
+    uint32_t ids[64];
+    ModuleDef *def = module(v);
+    SchemaImage image = image_of(def, 2, ids);
+    EngineNext *next = NULL;
+    OK(engine_prepare_begin(&next, e, &image, NULL, err));
+    module_def_unref(def);
+    return next;
+}
+
+static void reap(Engine *e)
+{
+    while (engine_reap(e, 100))
+        ;
+}
+
 static void appended_columns_get_their_default(void **state)
 {
     (void)state;
@@ -73,7 +90,6 @@ static void appended_columns_get_their_default(void **state)
     const void *old = table_find(table_named(e, "user"), 0, &id);
     uint64_t number = row_number(old);
     OK(prepare(&next, e, (Version){.columns = true, .extra_table = true}, err));
-    assert_true(engine_next_is_current(next));
     assert_true(str_is(((const Old *)old)->name, "user 77")); /* the old version runs on */
     assert_int_equal(engine_schema(e)->version, 1);
     engine_swap(e, next);
@@ -126,10 +142,12 @@ static void a_unique_column_with_duplicates_is_refused_by_name(void **state)
     Engine *e = filled((Version){0}, NULL);
     EngineNext *next = NULL;
     uint64_t bytes = engine_bytes_used(e);
-    FAILS(S_CONFLICT, "table user, column name: value \"user ", prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE}, err));
-    FAILS(S_CONFLICT, "table user, column name: value \"user ",
+    FAILS(S_CONFLICT, "table user, column name cannot become unique: 249 values are there more than once: \"user 1\" (2 rows)",
+          prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE}, err));
+    FAILS(S_CONFLICT, "table user, column name cannot become unique: 249 values are there more than once: \"user 1\" (2 rows)",
           prepare(&next, e, (Version){.name_flags = COLUMN_UNIQUE, .columns = true}, err));
     assert_null(next);
+    reap(e);
     assert_int_equal(engine_bytes_used(e), bytes);
     check_engine(e);
     assert_int_equal(engine_schema(e)->version, 1);
@@ -145,9 +163,13 @@ static void a_discarded_preparation_leaves_no_trace(void **state)
     OK(prepare(&next, e, (Version){.columns = true, .name_flags = COLUMN_INDEX, .extra_table = true, .no_other = true}, err));
     assert_true(engine_bytes_used(e) > bytes);
     engine_discard(next);
+    assert_true(engine_bytes_used(e) > bytes); /* what is left counts until it is freed */
+    reap(e);
     assert_int_equal(engine_bytes_used(e), bytes);
     OK(prepare(&next, e, (Version){.name_flags = COLUMN_INDEX}, err));
     engine_discard(next);
+    assert_true(engine_bytes_used(e) > bytes); /* what is left counts until it is freed */
+    reap(e);
     assert_int_equal(engine_bytes_used(e), bytes);
     check_engine(e);
     engine_free(e);
@@ -166,25 +188,183 @@ static void a_removed_table_is_freed_at_the_swap(void **state)
     engine_free(e);
 }
 
-static void a_change_after_the_preparation_is_noticed(void **state)
+static void what_transactions_change_meanwhile_is_followed(void **state)
+{
+    (void)state;
+    for (uint32_t slice = 1; slice < 700; slice += 97) {
+        Engine *e = filled((Version){0}, NULL);
+        EngineNext *next = begin(e, (Version){.columns = true, .name_flags = COLUMN_INDEX});
+        Table *user = table_named(e, "user");
+        bool done = false;
+        for (uint64_t round = 0; round < 40 || !done; round++) {
+            if (!done)
+                OK(engine_prepare_step(next, slice, &done, err));
+            txn_begin(e);
+            uint64_t id = 1 + round * 7 % 600;
+            const void *row = table_find(user, 0, &(uint32_t){(uint32_t)id});
+            Old o = {(uint32_t)id, STR("changed")}, fresh = {(uint32_t)(1000 + round), STR("fresh")};
+            if (row && round % 3 == 0)
+                OK(table_delete(user, row, err));
+            else if (row)
+                OK(table_update(user, 0, &o, NULL, err));
+            OK(table_insert(user, &fresh, NULL, err));
+            if (round % 5 == 4)
+                txn_rollback(e);
+            else
+                txn_commit(e);
+        }
+        OWN(buf) Buf before = {0};
+        uint64_t count = table_count(user);
+        txn_begin(e);
+        Cursor c;
+        cursor_all(&c, user);
+        for (const Old *o; (o = cursor_next(&c)) != NULL;) {
+            buf_put_u32(&before, o->id);
+            buf_put_str(&before, o->name);
+        }
+        txn_rollback(e);
+        engine_swap(e, next);
+        check_engine(e);
+        user = table_named(e, "user");
+        assert_int_equal(table_count(user), count);
+        Reader r = reader_of(buf_bytes(&before));
+        while (reader_left(&r)) {
+            uint32_t id = read_u32(&r);
+            Str name = read_str(&r);
+            const New *n = table_find(user, 0, &id);
+            assert_non_null(n);
+            assert_true(str_eq(n->name, name) && n->score == 7 && str_is(n->note, "hi"));
+        }
+        engine_free(e);
+    }
+}
+
+static void a_failure_while_following_ends_the_preparation_only(void **state)
+{
+    (void)state;
+    Engine *e = filled((Version){0}, NULL);
+    Table *user = table_named(e, "user");
+    txn_begin(e);
+    for (uint32_t id = 1; id <= 500; id++) { /* names are there twice: leave each once */
+        const void *row = table_find(user, 0, &id);
+        if (row && id > 249)
+            OK(table_delete(user, row, err));
+    }
+    txn_commit(e);
+    EngineNext *next = begin(e, (Version){.name_flags = COLUMN_UNIQUE});
+    bool done = false;
+    OK(engine_prepare_step(next, UINT32_MAX, &done, err));
+    assert_true(done);
+    txn_begin(e);
+    Old twin = {900, STR("user 7")}, third = {901, STR("user 7")};
+    OK(table_insert(user, &twin, NULL, err));
+    OK(table_insert(user, &third, NULL, err));
+    txn_commit(e); /* the old version allows it */
+    FAILS(S_CONFLICT, "column name cannot become unique: 1 value is there more than once: \"user 7\" (3 rows)",
+          engine_next_status(next, err));
+    FAILS(S_CONFLICT, "column name", engine_prepare_step(next, 1, &done, err));
+    engine_discard(next);
+    check_engine(e);
+    assert_int_equal(table_count(user), 250);
+    engine_free(e);
+}
+
+static void a_swap_leaves_rows_to_be_freed_in_slices(void **state)
 {
     (void)state;
     Engine *e = filled((Version){0}, NULL);
     EngineNext *next = NULL;
     OK(prepare(&next, e, (Version){.columns = true}, err));
-    txn_begin(e);
-    txn_commit(e);
-    assert_true(engine_next_is_current(next));
-    txn_begin(e);
-    OK(table_insert(table_named(e, "other"), &(uint8_t){4}, NULL, err));
-    txn_rollback(e);
-    assert_true(engine_next_is_current(next));
-    txn_begin(e);
-    OK(table_insert(table_named(e, "other"), &(uint8_t){4}, NULL, err));
-    txn_commit(e);
-    assert_false(engine_next_is_current(next));
-    engine_discard(next);
+    engine_swap(e, next);
+    uint64_t held = engine_bytes_used(e);
+    uint32_t slices = 0;
+    while (engine_reap(e, 1)) {
+        assert_true(engine_bytes_used(e) <= held);
+        held = engine_bytes_used(e);
+        slices++;
+    }
+    assert_true(slices >= 2);
+    check_engine(e);
     engine_free(e);
+}
+
+static Status double_id(void *user, const void *from, void *to, Arena *arena, Error *why)
+{
+    (void)arena;
+    uint32_t id = load_u32(from);
+    if (user && id == *(const uint32_t *)user)
+        return FAIL(why, S_INVALID, "id %u is not wanted", id);
+    store_u64(to, (uint64_t)id * 2);
+    return S_OK;
+}
+
+/* user(id u32 pk, name) under table id 1 becomes person(number u64 pk, name): renamed, converted, and filled further by a migration. */
+static void columns_are_converted_and_a_migration_writes(void **state)
+{
+    (void)state;
+    for (uint32_t refused = 0; refused < 2; refused++) {
+        Engine *e = filled((Version){0}, NULL);
+        ModuleBuilder *b = module_builder_new();
+        BuilderColumn cols[2] = {{STR("number"), type_scalar(TYPE_U64), COLUMN_PK, false, {0}},
+                                 {STR("name"), type_scalar(TYPE_STRING), 0, false, {0}}};
+        module_builder_table(b, STR("person"), ACCESS_PUBLIC, false, 2, cols);
+        OWN(buf) Buf bytes = {0};
+        ModuleDef *def;
+        OK(module_builder_finish(b, &bytes, err));
+        OK(module_def_from_bsatn(&def, buf_bytes(&bytes), err));
+        uint32_t id = table_id(table_named(e, "user")), unwanted = 77;
+        SchemaImage image = {def, 2, &id};
+        EngineColumnSource columns[2] = {{0, double_id, refused ? &unwanted : NULL}, {1, NULL, NULL}};
+        EngineTableSource source = {id, columns, true};
+        EngineNext *next = NULL;
+        OK(engine_prepare_begin(&next, e, &image, &source, err));
+        bool done = false;
+        if (refused) {
+            FAILS(S_INVALID, "table person, column number: id 77 is not wanted", engine_prepare_step(next, UINT32_MAX, &done, err));
+            engine_discard(next);
+        } else {
+            OK(engine_prepare_step(next, UINT32_MAX, &done, err));
+            assert_true(engine_next_is_copy(next, 0));
+            typedef struct Person {
+                uint64_t number;
+                Str name;
+            } Person;
+            for (int round = 0; round < 2; round++) { /* rolled back, then committed */
+                Engine *lent = engine_next_lend(next);
+                txn_begin(lent);
+                Person p = {5, STR("made")};
+                OK(table_insert(engine_table(lent, 0), &p, NULL, err));
+                if (round)
+                    txn_commit(lent);
+                else
+                    txn_rollback(lent);
+                engine_next_unlend(next);
+            }
+            uint64_t cursor = 0, rows = 0;
+            while (cursor != UINT64_MAX) {
+                OWN(buf) Buf out = {0};
+                uint32_t n;
+                engine_next_export(next, 0, &cursor, 1000, &out, &n);
+                Reader r = reader_of(buf_bytes(&out));
+                for (uint32_t i = 0; i < n; i++) {
+                    uint64_t number = read_u64(&r);
+                    Str name = read_str(&r);
+                    assert_true(number == 5 ? str_is(name, "made") : number % 2 == 0 && number <= 1000);
+                }
+                assert_int_equal(reader_left(&r), 0);
+                rows += n;
+            }
+            assert_int_equal(rows, 500);
+            engine_swap(e, next);
+            check_engine(e);
+            Person found = {154, {0}};
+            const Person *p = table_find(table_named(e, "person"), 0, &found.number);
+            assert_true(p && str_is(p->name, "user 77"));
+        }
+        module_def_unref(def);
+        check_engine(e);
+        engine_free(e);
+    }
 }
 
 static void a_second_copy_needs_memory(void **state)
@@ -196,6 +376,7 @@ static void a_second_copy_needs_memory(void **state)
     if (bytes < 80000)
         fail_msg("the limit of this test is too high: %llu bytes in use", (unsigned long long)bytes);
     FAILS(S_TOO_LARGE, "its memory limit is 150000", prepare(&next, e, (Version){.columns = true}, err));
+    reap(e);
     assert_int_equal(engine_bytes_used(e), bytes);
     check_engine(e);
     engine_free(e);
@@ -240,7 +421,10 @@ int main(void)
         cmocka_unit_test(a_unique_column_with_duplicates_is_refused_by_name),
         cmocka_unit_test(a_discarded_preparation_leaves_no_trace),
         cmocka_unit_test(a_removed_table_is_freed_at_the_swap),
-        cmocka_unit_test(a_change_after_the_preparation_is_noticed),
+        cmocka_unit_test(what_transactions_change_meanwhile_is_followed),
+        cmocka_unit_test(a_failure_while_following_ends_the_preparation_only),
+        cmocka_unit_test(a_swap_leaves_rows_to_be_freed_in_slices),
+        cmocka_unit_test(columns_are_converted_and_a_migration_writes),
         cmocka_unit_test(a_second_copy_needs_memory),
         cmocka_unit_test(a_new_sequence_begins_behind_the_values_that_are_there),
     };

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "host/wire/sats_json.h"
-#include "host/wire/type_read.h"
+#include "host/schema/type_read.h"
 
 #define TEST(name) static void name(void **state __attribute__((unused)))
 

@@ -255,11 +255,8 @@ static void control_begin(ControlKind k)
     buf_reset(&rec);
     buf_put_u8(&rec, (uint8_t)k);
 }
-static Status control_run(char *ret_text)
+static bool answered(uint8_t kind, Status *ret, char *ret_text)
 {
-    uint8_t kind = rec.ptr[0];
-    forget();
-    assert_true(core_control(core, buf_bytes(&rec)));
     for (uint32_t i = 0; i < nouts; i++) {
         const uint8_t *f = outs[i].b.ptr;
         if (outs[i].stream != 'f' || f[0] != FRAME_CONTROL)
@@ -271,9 +268,31 @@ static Status control_run(char *ret_text)
             memcpy(ret_text, f + sizeof(FrameHeader) + 6, n);
             ret_text[n] = 0;
         }
-        return s;
+        *ret = s;
+        return true;
     }
-    return S_OK;
+    return false;
+}
+static Status control_run(char *ret_text)
+{
+    Status s = S_OK;
+    forget();
+    assert_true(core_control(core, buf_bytes(&rec)));
+    answered(rec.ptr[0], &s, ret_text);
+    return s;
+}
+/* PREPARE, and the work beside the calls until it is answered. */
+static Status prepare_run(char *ret_text)
+{
+    Status s = control_run(ret_text);
+    while (s == S_OK && !answered(CTL_PREPARE, &s, ret_text))
+        core_work(core);
+    return s;
+}
+static Status simple_control(ControlKind kind, char *ret_text)
+{
+    control_begin(kind);
+    return control_run(ret_text);
 }
 
 static void put_load(ControlKind kind, int version, const char *path, int definition_of)
@@ -303,11 +322,13 @@ static void put_load(ControlKind kind, int version, const char *path, int defini
         buf_put_u32(&rec, 500);
         buf_put_u16(&rec, 3);
     }
+    if (kind == CTL_PREPARE)
+        buf_put_u32(&rec, 0); /* no migration has run */
 }
 
 static void start(int version)
 {
-    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module};
+    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module, 1};
     core = core_new(&env);
     connect_fails = disconnect_fails = init_fails = false;
     next_seq = 0;
@@ -455,7 +476,7 @@ static void a_load_checks_the_definition_and_the_ids(void **state)
 {
     (void)state;
     char text[1100];
-    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module};
+    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module, 1};
     core = core_new(&env);
     control_begin(CTL_DESCRIBE);
     buf_put_str(&rec, STR("v1"));
@@ -856,17 +877,30 @@ static void a_publish_swaps_or_leaves_everything(void **state)
     control_begin(CTL_SWAP);
     assert_int_equal(control_run(text), S_INVALID);
     put_load(CTL_PREPARE, 2, "zz", 2);
-    assert_int_equal(control_run(text), S_NOT_FOUND);
+    assert_int_equal(prepare_run(text), S_NOT_FOUND);
     put_load(CTL_PREPARE, 2, "v2", 1);
-    assert_int_equal(control_run(text), S_INVALID);
+    assert_int_equal(prepare_run(text), S_INVALID);
     assert_int_equal(modules_open, 1);
     assert_true(core_accepts_calls(core));
     put_load(CTL_PREPARE, 2, "v2", 2);
     assert_int_equal(control_run(NULL), S_OK);
+    assert_int_equal(nouts, 0); /* not answered before it is done; calls go on */
+    assert_true(core_accepts_calls(core));
+    call_text(1, 0, "say", "meanwhile");
+    OUTPUTS("fc");
+    assert_int_equal(simple_control(CTL_PAUSE, text), S_INVALID); /* not prepared yet */
+    while (core_work(core))
+        ;
+    assert_true(core_accepts_calls(core));
+    assert_int_equal(simple_control(CTL_RESUME, text), S_INVALID);
+    assert_int_equal(simple_control(CTL_EXPORT, text), S_INVALID);
+    assert_int_equal(simple_control(CTL_PAUSE, NULL), S_OK);
     assert_false(core_accepts_calls(core));
+    assert_int_equal(simple_control(CTL_RESUME, NULL), S_OK);
+    assert_true(core_accepts_calls(core));
     assert_int_equal(modules_open, 2);
     put_load(CTL_PREPARE, 2, "v2", 2);
-    assert_int_equal(control_run(text), S_INVALID);
+    assert_int_equal(prepare_run(text), S_INVALID);
     control_begin(CTL_ABORT);
     assert_int_equal(control_run(NULL), S_OK);
     assert_int_equal(modules_open, 1);
@@ -874,7 +908,9 @@ static void a_publish_swaps_or_leaves_everything(void **state)
     OUTPUTS("f");
 
     put_load(CTL_PREPARE, 2, "v2", 2);
-    assert_int_equal(control_run(NULL), S_OK);
+    assert_int_equal(prepare_run(NULL), S_OK);
+    assert_int_equal(simple_control(CTL_SWAP, text), S_INVALID); /* not paused */
+    assert_int_equal(simple_control(CTL_PAUSE, NULL), S_OK);
     control_begin(CTL_SWAP);
     assert_int_equal(control_run(NULL), S_OK);
     OUTPUTS("f"); /* nobody's subscription ended */
@@ -901,7 +937,9 @@ static void a_publish_swaps_or_leaves_everything(void **state)
     connect_client(0, 0, 1);
     subscribe(0, 0, 21, "SELECT * FROM account");
     put_load(CTL_PREPARE, 2, "v3", 3);
-    assert_int_equal(control_run(NULL), S_OK);
+    assert_int_equal(prepare_run(NULL), S_OK);
+    assert_int_equal(simple_control(CTL_SWAP, text), S_INVALID); /* not paused */
+    assert_int_equal(simple_control(CTL_PAUSE, NULL), S_OK);
     control_begin(CTL_SWAP);
     assert_int_equal(control_run(NULL), S_OK);
     OUTPUTS("ff");
@@ -929,7 +967,7 @@ static void a_replayed_life_continues_where_the_last_one_ended(void **state)
     }
     assert_int_equal(core_offset(core), 4);
     stop();
-    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module};
+    CoreEnv env = {NULL, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module, 1};
     core = core_new(&env);
     put_load(CTL_LOAD, 1, "v1", 1);
     assert_int_equal(control_run(NULL), S_OK);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "host/wire/sats_json.h"
 #include "host/worker/elf_check.h"
 #include "host/worker/loader.h"
 #include <stdio.h>
@@ -46,6 +47,33 @@ static const char *build2(const char *source, const char *second, const char *fl
     return so;
 }
 static const char *build(const char *source, const char *flags) { return build2(source, NULL, flags); }
+
+static Module *opened(const char *path)
+{
+    Module *m = NULL;
+    Error err;
+    if (loader_open(str_of(path), &m, &err) != S_OK)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+/* The same source as C++. */
+static const char *build_cpp(const char *source, const char *compiler)
+{
+    static char so[128];
+    char file[128], command[1024];
+    const char *sdk = getenv("SDK_DIR");
+    snprintf(so, sizeof so, "%s/m%d.so", dir, counter);
+    snprintf(file, sizeof file, "%s/m%d.cc", dir, counter++);
+    put_file(file, source);
+    snprintf(command, sizeof command,
+             "%s -std=c++17 -O2 -fPIC -shared -fvisibility=hidden -fno-exceptions -fno-rtti -fno-threadsafe-statics -w -I %s %s "
+             "-Wl,--as-needed -o %s",
+             compiler, sdk ? sdk : "sdk", file, so);
+    if (system(command) != 0)
+        fail_msg("cannot compile: %s", command);
+    return so;
+}
 
 /* Opening must fail, with every one of these texts. */
 static void refused(const char *path, const char *const *texts)
@@ -270,9 +298,9 @@ static void test_handshake(void **state)
 {
     (void)state;
     REFUSED(build(RAW "DESC(0x1234, sizeof(st_module_desc), 1, 0, 8, sizeof(st_item))", ""), "st_module does not begin with 0x315453");
-    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.0");
+    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.1");
     REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 9, 8, sizeof(st_item))", ""),
-            "ABI 1.9, this host offers up to 1.0: update the host");
+            "ABI 1.9, this host offers up to 1.1: update the host");
     REFUSED(build(RAW "DESC(ST_MAGIC, 99, 1, 0, 4, 7)", ""), "st_module has 99 bytes, the host expects 56", "pointers have 4 bytes",
             "records have 7 bytes");
     REFUSED(build("int st_module_[9]; __attribute__((visibility(\"default\"))) const int st_module = 5;",
@@ -348,11 +376,485 @@ static int teardown(void **state)
     return system(command);
 }
 
+/* As much of a host as the functions below need. */
+static uint32_t scanned_item;
+static uint64_t count_one(const st_db *db, uint32_t item) { return db->api && item < 1000 ? 1 : 0; }
+static st_cursor scan_nothing(const st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, uint32_t neq, const void *const *eq,
+                              const void *lo, const void *hi)
+{
+    if (ncols == 0)
+        scanned_item = item;
+    return (st_cursor){0};
+}
+static const void *next_nothing(const st_db *db, st_cursor *cursor) { return NULL; }
+static const void *find_nothing(const st_db *db, uint32_t item, uint32_t col, const void *key) { return NULL; }
+static st_status fail_user(st_call *call, const char *format, ...) { return ST_E_USER; }
+static void log_nothing(st_call *call, st_log_level level, const st_log_loc *loc, const char *format, ...) {}
+
+static const IndexDef *index_of(const TableDef *t, const char *accessor)
+{
+    for (uint16_t i = 0; i < t->nindexes; i++)
+        if (str_is(t->indexes[i].accessor, accessor))
+            return &t->indexes[i];
+    fail_msg("table %.*s has no index %s", STR_FMT(t->name), accessor);
+    return NULL;
+}
+
+#define KEYS "#include \"../tests/sdk/modules/keys.c\"\n"
+#define MIGRATE "#include \"../tests/sdk/modules/migrate.c\"\n"
+
+static void test_keys(void **state)
+{
+    (void)state;
+    Module *m = opened(build(KEYS, ""));
+    const TableDef *t = module_def_table(m->def, STR("seat"));
+    static const struct {
+        const char *accessor;
+        IndexAlgorithm algorithm;
+        bool unique;
+        uint16_t ncols;
+    } want[] = {{"id", INDEX_HASH, true, 1},
+                {"slot", INDEX_DIRECT, true, 1},
+                {"guest", INDEX_HASH, false, 1},
+                {"label", INDEX_HASH, true, 1},
+                {"by_place", INDEX_BTREE, true, 2},
+                {"by_row_guest", INDEX_HASH, false, 2},
+                {"by_number_id", INDEX_BTREE, false, 2}};
+    assert_int_equal(t->nindexes, COUNT_OF(want));
+    assert_int_equal(t->nconstraints, 4);
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        const IndexDef *ix = index_of(t, want[i].accessor);
+        assert_true(ix->algorithm == want[i].algorithm && ix->unique == want[i].unique && ix->ncols == want[i].ncols);
+    }
+    const TableDef *ticket = module_def_table(m->def, STR("ticket"));
+    assert_int_equal(ticket->nsequences, 3);
+    for (uint16_t i = 0; i < 3; i++) {
+        const SequenceDef *s = &ticket->sequences[i];
+        if (s->col == 0)
+            assert_true(s->start == 1000 && s->min == 1000 && s->max == (i128)UINT64_MAX && s->increment == 10);
+        else if (s->col == 1)
+            assert_true(s->start == -1 && s->min == INT32_MIN && s->max == -1 && s->increment == -1);
+        else
+            assert_true(s->start == (i128)1 << 100 && s->max == (i128)1 << 120);
+    }
+    const TableDef *odd = module_def_table(m->def, STR("\u00fcberTable"));
+    assert_non_null(odd);
+    assert_true(module_def_table(m->def, STR("odd")) == odd); /* how the core finds the table of a record */
+    assert_int_equal(table_def_column(odd, STR("int")), 1);
+    assert_int_equal(table_def_column(odd, STR("register")), 2);
+    assert_true(str_is(index_of(odd, "by_both")->name, "odd_by_both") && str_is(index_of(odd, "int")->name, "odd_ints"));
+    const ReducerDef *counter_of = module_def_reducer(m->def, STR("countOdd"));
+    assert_true(counter_of && str_is(counter_of->source_name, "count_odd"));
+    assert_int_equal(m->def->nviews, 1);
+    assert_true(str_is(m->def->views[0].name, "oddOnes"));
+    /* and the right code runs for it */
+    struct {
+        st_api api;
+        st_db db;
+        st_reducer_ctx ctx;
+    } host = {0};
+    host.api.count = count_one;
+    host.db.api = host.ctx.api = &host.api;
+    host.ctx.db = &host.db;
+    assert_int_equal(m->call_reducer(m, (uint32_t)(counter_of - m->def->reducers), &host.ctx, NULL), ST_OK);
+    m->unload(m);
+}
+
+/* A default as text, after a round trip through its native form. */
+static void default_text(Buf *out, const ColumnDef *c)
+{
+    Arena a = {0};
+    Error err;
+    assert_true(c->has_default);
+    Reader r = reader_of(c->default_bsatn);
+    void *v = arena_alloc(&a, c->type->size + 16);
+    if (value_decode(&r, c->type, v, &a, &err) != S_OK)
+        fail_msg("%.*s: %s", STR_FMT(c->name), err.text);
+    assert_int_equal(reader_left(&r), 0);
+    Buf again = {0};
+    value_encode(&again, c->type, v);
+    assert_true(bytes_eq(buf_bytes(&again), c->default_bsatn));
+    r = reader_of(c->default_bsatn);
+    assert_int_equal(json_from_bsatn(out, &r, c->type, (JsonMode){0}, &err), S_OK);
+    buf_done(&again);
+    arena_done(&a);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *table, *column, *json;
+    } want[] = {
+        {"plain", "b", "true"},
+        {"plain", "i8", "-128"},
+        {"plain", "u8", "255"},
+        {"plain", "i16", "-300"},
+        {"plain", "u16", "65535"},
+        {"plain", "i32", "-70000"},
+        {"plain", "u32", "4000000000"},
+        {"plain", "i64", "-5000000000"},
+        {"plain", "u64", "18446744073709551615"},
+        {"plain", "i128", "-1267650600228229401496703205376"},
+        {"plain", "u128", "82728145821494478971076347886043136"},
+        {"plain", "i256", "\"-0x7ffffffffffffffffffffffffffffffcfffffffffffffffdffffffffffffffff\""},
+        {"plain", "u256", "\"0x4000000000000000300000000000000020000000000000001\""},
+        {"plain", "f32", "1.5"},
+        {"plain", "f64", "-0.25"},
+        {"plain", "text", "\"héllo\""},
+        {"plain", "no_text", "\"\""},
+        {"plain", "bytes", "\"00ff01\""},
+        {"plain", "identity", "[\"0x30201\"]"},
+        {"plain", "connection", "[9]"},
+        {"plain", "uuid", "[226939718795981711160182403061222735872]"},
+        {"plain", "at", "[1700000000000000]"},
+        {"plain", "pause", "[-5]"},
+        {"plain", "due", "[1,[77]]"},
+        {"plain", "nothing", "[]"},
+        {"plain", "color", "[2,[]]"},
+        {"composed", "p", "[1.5,-2.5]"},
+        {"composed", "s", "[2,[1.0,2.0]]"},
+        {"composed", "s0", "[1,\"t\"]"},
+        {"composed", "some_text", "[0,\"x\"]"},
+        {"composed", "none", "[1,[]]"},
+        {"composed", "some_point", "[0,[3.0,4.0]]"},
+        {"composed", "some_hue", "[0,[1,[]]]"},
+        {"composed", "some_list", "[0,[1,2]]"},
+        {"composed", "some_shape", "[0,[0,[]]]"},
+        {"composed", "ok", "[0,5]"},
+        {"composed", "err", "[1,\"no\"]"},
+        {"composed", "list", "[1,2,3]"},
+        {"composed", "empty", "[]"},
+        {"composed", "words", "[\"a\",\"bc\"]"},
+        {"composed", "blobs", "[\"01\",\"\"]"},
+        {"composed", "points", "[[1.0,2.0],[3.0,4.0]]"},
+        {"composed", "lists", "[[1],[],[2,3]]"},
+        {"composed", "maybe", "[[0,\"m\"],[1,[]]]"},
+        {"composed", "shapes", "[[1,\"s\"],[2,[5.0,6.0]]]"},
+        {"composed", "hues", "[[0,[]],[2,[]]]"},
+        {"composed", "wide", "[1,170141183460469231731687303715884105728]"},
+    };
+    Module *m = opened(build(KEYS, ""));
+    size_t at = 0;
+    static const char *const tables[] = {"plain", "composed"};
+    for (int k = 0; k < 2; k++) {
+        const TableDef *t = module_def_table(m->def, str_of(tables[k]));
+        for (uint16_t c = 1; c < t->ncols; c++, at++) {
+            Buf text = {0};
+            default_text(&text, &t->cols[c]);
+            assert_true(at < COUNT_OF(want) && str_is(t->cols[c].name, want[at].column) && strcmp(tables[k], want[at].table) == 0);
+            assert_string_equal(buf_cstr(&text), want[at].json);
+            buf_done(&text);
+        }
+    }
+    assert_int_equal(at, COUNT_OF(want));
+    m->unload(m);
+    /* the other compiler lays out the same constants */
+    static const char *const clang = "clang";
+    if (access("/usr/bin/clang", X_OK) == 0) {
+        Module *a = opened(build(KEYS, "")), *b;
+        char other[128], command[512];
+        const char *sdk = getenv("SDK_DIR");
+        snprintf(other, sizeof other, "%s/keys-clang.so", dir);
+        snprintf(command, sizeof command, "%s -std=gnu11 -w -O2 -fPIC -shared -fvisibility=hidden -I %s %s/m%d.c -o %s", clang,
+                 sdk ? sdk : "sdk", dir, counter - 1, other);
+        assert_int_equal(system(command), 0);
+        b = opened(other);
+        assert_true(bytes_eq(a->definition, b->definition));
+        a->unload(a);
+        b->unload(b);
+    }
+}
+
+static void test_migrations(void **state)
+{
+    (void)state;
+    Module *m = opened(build(MIGRATE, ""));
+    static const struct {
+        uint32_t version;
+        MigrationOpKind kind;
+        const char *table, *a, *b;
+    } want[] = {{1, MIGRATE_RENAME_TABLE, "person", "account", ""},  {1, MIGRATE_RENAME_COLUMN, "account", "nick", "handle"},
+                {2, MIGRATE_CONVERT_COLUMN, "account", "cents", ""}, {2, MIGRATE_CONVERT_COLUMN, "account", "note", ""},
+                {2, MIGRATE_DROP_COLUMN, "account", "bool", ""},     {2, MIGRATE_DROP_TABLE, "audit", "", ""},
+                {3, MIGRATE_REPLACE_ROWS, "total", "", ""},          {3, MIGRATE_ADD_UNIQUE, "account", "handle", ""},
+                {3, MIGRATE_ADD_PRIMARY_KEY, "account", "id", ""},   {3, MIGRATE_RUN, "", "sum_up", ""}};
+    assert_int_equal(m->migrations.n, 3);
+    assert_true(str_is(m->migrations.list[0].title, "accounts") && str_is(m->migrations.list[2].title, "totals"));
+    size_t at = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        const Migration *g = &m->migrations.list[i];
+        assert_int_equal(g->version, i + 1);
+        for (uint32_t k = 0; k < g->nops; k++, at++) {
+            const MigrationOp *op = &g->ops[k];
+            assert_true(at < COUNT_OF(want) && op->version == want[at].version && op->position == k);
+            assert_int_equal(op->kind, want[at].kind);
+            assert_true(str_is(op->table, want[at].table) && str_is(op->a, want[at].a) && str_is(op->b, want[at].b));
+            assert_true((op->type != NULL) == (op->kind == MIGRATE_CONVERT_COLUMN));
+        }
+    }
+    assert_int_equal(at, COUNT_OF(want));
+    assert_true(m->migrations.list[1].ops[0].type->kind == TYPE_U32 && m->migrations.list[1].ops[1].type->kind == TYPE_STRING);
+
+    assert_int_equal(m->nold_tables, 1);
+    const ModuleOldTable *old = &m->old_tables[0];
+    assert_true(str_is(old->table, "ledger") && old->version == 3 && m->items[old->item]->kind == ST_ITEM_OLD_TABLE);
+    assert_int_equal(old->row->nfields, 6);
+    assert_true(str_is(old->row->fields[2].name, "register") && old->row->size == m->items[old->item]->type->size);
+
+    /* a conversion and a run, each by number and position */
+    uint32_t euros = 7;
+    int64_t cents = 0;
+    struct {
+        st_api api;
+        st_db db;
+        st_reducer_ctx ctx;
+    } host = {0};
+    host.api.fail = fail_user;
+    host.api.scan = scan_nothing;
+    host.api.next = next_nothing;
+    host.api.find = find_nothing;
+    host.api.count = count_one;
+    host.api.log = log_nothing;
+    host.db.api = host.ctx.api = &host.api;
+    host.ctx.db = &host.db;
+    assert_int_equal(m->call_migration(m, 2, 0, &host.ctx, &euros, &cents), ST_OK);
+    assert_int_equal(cents, 700);
+    euros = 2000000;
+    assert_int_equal(m->call_migration(m, 2, 0, &host.ctx, &euros, &cents), ST_E_USER);
+    st_str empty = {0};
+    struct {
+        uint8_t some;
+        st_str v;
+    } note = {0};
+    assert_int_equal(m->call_migration(m, 2, 1, &host.ctx, &empty, &note), ST_OK);
+    assert_int_equal(note.some, 0);
+    scanned_item = UINT32_MAX;
+    assert_int_equal(m->call_migration(m, 3, 3, &host.ctx, NULL, NULL), ST_OK);
+    assert_int_equal(scanned_item, old->item); /* old tables are named by the position of their record */
+    m->unload(m);
+
+    m = opened(build(HEAD "ST_REDUCER(r) { return ST_OK; }", ""));
+    assert_true(m->migrations.n == 0 && !m->call_migration && m->nold_tables == 0);
+    m->unload(m);
+}
+
+static void test_case_policy(void **state)
+{
+    (void)state;
+    Module *m = opened(build(
+        HEAD "ST_CASE(SNAKE);\n"
+             "ST_ENUM(Hue, DarkRed, Green);\nST_STRUCT(InnerPoint, (double, bigX));\n"
+             "ST_TABLE(UserProfile, PUBLIC, (uint64_t, userId, PK), (uint32_t, ageInYears), (Hue, favouriteHue), (uint32_t, int_));\n"
+             "ST_TABLE(KeptName, PUBLIC, (uint64_t, id, PK));\nST_TABLE_NAME(KeptName, \"KeptName\");\n"
+             "ST_COLUMN_NAME(UserProfile, int_, \"Int\");\n"
+             "ST_REDUCER(sayHello, (uint32_t, howOften)) { return ST_E_NO_ROW; }\n"
+             "ST_REDUCER(scheduledCall, (UserProfile, row)) { return ST_OK; }\n"
+             "static st_status conv(st_reducer_ctx *c, const InnerPoint *from, uint32_t *to) { *to = from->bigX; return ST_OK; }\n"
+             "ST_OLD_TABLE(1, OldProfile, UserProfile, (uint64_t, userId, PK), (InnerPoint, ageInYears), (Hue, oldHue));\n"
+             "ST_MIGRATION(1, \"Snakes\", ST_RENAME_TABLE(OldName, UserProfile), ST_RENAME_COLUMN(UserProfile, birthYear, ageInYears),\n"
+             "    ST_CONVERT_COLUMN(UserProfile, ageInYears, InnerPoint, conv), ST_RENAME_TABLE(before, KeptName), "
+             "ST_DROP_COLUMN(UserProfile, int_));",
+        ""));
+    const TableDef *t = module_def_table(m->def, STR("user_profile"));
+    assert_non_null(t);
+    assert_non_null(module_def_table(m->def, STR("KeptName")));
+    assert_int_equal(table_def_column(t, STR("age_in_years")), 1);
+    assert_int_equal(table_def_column(t, STR("int")), 3);
+    const ReducerDef *hello = module_def_reducer(m->def, STR("say_hello"));
+    assert_non_null(hello);
+    assert_int_equal(m->call_reducer(m, (uint32_t)(hello - m->def->reducers), NULL, &(uint32_t){1}), ST_E_NO_ROW);
+    const MigrationOp *op = m->migrations.list[0].ops;
+    assert_true(str_is(op[0].table, "old_name") && str_is(op[0].a, "user_profile"));
+    assert_true(str_is(op[1].table, "user_profile") && str_is(op[1].a, "birth_year") && str_is(op[1].b, "age_in_years"));
+    assert_true(str_is(op[2].a, "age_in_years") && str_is(op[2].type->fields[0].name, "big_x"));
+    assert_true(str_is(op[3].table, "before") && str_is(op[3].a, "KeptName"));
+    assert_true(str_is(op[4].a, "int"));
+    assert_int_equal(m->nold_tables, 1);
+    const Type *row = m->old_tables[0].row;
+    assert_true(str_is(m->old_tables[0].table, "user_profile") && str_is(row->fields[0].name, "user_id"));
+    assert_true(str_is(row->fields[1].type->fields[0].name, "big_x") && str_is(row->fields[2].type->fields[0].name, "darkRed"));
+    m->unload(m);
+}
+
+static void test_cpp(void **state)
+{
+    (void)state;
+    static const char *const compilers[] = {"g++", "clang++"};
+    Module *c = opened(build(chat, ""));
+    for (size_t i = 0; i < COUNT_OF(compilers); i++) {
+        Module *cpp = opened(build_cpp(chat, compilers[i]));
+        assert_true(bytes_eq(c->definition, cpp->definition));
+        cpp->unload(cpp);
+        Module *guest = opened(build_cpp("#include \"../tests/sdk/cpp/guest.cc\"\n", compilers[i]));
+        const TableDef *t = module_def_table(guest->def, STR("settings"));
+        assert_int_equal(t->ncols, 14);
+        for (uint16_t k = 1; k < t->ncols; k++)
+            assert_true(t->cols[k].has_default);
+        assert_true(bytes_eq(t->cols[12].default_bsatn, bytes_of("\3\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0", 16)));
+        st_str text = {"abc", 3};
+        int32_t n = 0;
+        assert_int_equal(guest->call_migration(guest, 2, 0, NULL, &text, &n), ST_OK);
+        assert_int_equal(n, 3);
+        guest->unload(guest);
+    }
+    c->unload(c);
+}
+
+static void test_wide_tables(void **state)
+{
+    (void)state;
+    char source[12000];
+    int n = snprintf(source, sizeof source, "%sST_TABLE(wide, PUBLIC, (uint64_t, id, PK)", HEAD);
+    for (int i = 1; i < 256; i++)
+        n += snprintf(source + n, sizeof source - (size_t)n, ", (%s, c%d)", i % 3 ? "uint32_t" : "st_str", i);
+    snprintf(source + n, sizeof source - (size_t)n,
+             ");\nST_DEFAULT(wide, c255, ST_S(\"last\"));\nST_REDUCER(r, (wide, row)) { return row.c1; }\n");
+    Module *m = opened(build(source, ""));
+    const TableDef *t = module_def_table(m->def, STR("wide"));
+    assert_int_equal(t->ncols, 256);
+    assert_true(t->cols[255].has_default && t->cols[255].type->kind == TYPE_STRING);
+    m->unload(m);
+}
+
+/* Modules built with an earlier header, and what several source files may say together. */
+static void test_old_and_shared(void **state)
+{
+    (void)state;
+    Module *m = opened(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 0, 8, sizeof(st_item))", ""));
+    assert_int_equal(m->def->nreducers, 1);
+    m->unload(m);
+
+#define SHARED                                                                                                                             \
+    "#include \"spacetimedb.h\"\n"                                                                                                         \
+    "ST_TABLE(t, PUBLIC, (uint64_t, id, PK_AUTO), (uint32_t, a), (uint32_t, b));\nST_UNIQUE(t, ab, a, b);\nST_HASH_INDEX(t, ba, b, a);\n"  \
+    "ST_SEQUENCE(t, id, 5, 1, 99, 2);\nST_TABLE_NAME(t, \"T\");\nST_COLUMN_NAME(t, a, \"A\");\nST_INDEX_NAME(t, ab, \"t_ab\");\n"          \
+    "ST_CASE(NONE);\nST_OLD_TABLE(1, old_t, t, (uint64_t, id, PK));\n"
+    char path[128];
+    snprintf(path, sizeof path, "%s/shared.h", dir);
+    put_file(path, SHARED);
+    m = opened(build2("#include \"shared.h\"\nST_MODULE(m, \"1\");\nST_REDUCER(a) { return old_t_count(ctx->db) ? ST_OK : ST_E_USER; }\n"
+                      "static st_status run(st_reducer_ctx *ctx) { return ST_OK; }\nST_MIGRATION(1, \"one\", ST_RUN(run));",
+                      "#include \"shared.h\"\nST_REDUCER(b) { return old_t_count(ctx->db) && t_count(ctx->db) ? ST_OK : ST_E_USER; }", ""));
+    assert_int_equal(m->def->ntables, 1);
+    assert_int_equal(m->def->tables[0].nindexes, 3);
+    assert_true(str_is(m->def->tables[0].name, "T") && str_is(m->def->tables[0].cols[1].name, "A"));
+    assert_int_equal(m->nold_tables, 2); /* one for each record */
+    assert_true(m->old_tables[0].item != m->old_tables[1].item);
+    m->unload(m);
+    REFUSED(build2("#include \"shared.h\"\nST_MODULE(m, \"1\");\nST_MIGRATION(1, \"one\", ST_DROP_TABLE(x)); ST_MIGRATION(2, \"two\", "
+                   "ST_DROP_TABLE(y));",
+                   "#include \"spacetimedb.h\"\nST_TABLE(t, PUBLIC, (uint64_t, id, PK_AUTO), (uint32_t, a), (uint32_t, b));\n"
+                   "ST_HASH_INDEX(t, ab, a, b);\nST_SEQUENCE(t, id, 6, 1, 99, 2);\nST_TABLE_NAME(t, \"U\");\nST_CASE(SNAKE);\n"
+                   "ST_OLD_TABLE(2, old_t, t, (uint64_t, id, PK));",
+                   ""),
+            "index ab of table t is declared twice, differently", "column id of table t has two different sequences",
+            "t is given two names, T and U", "two case policies", "old table old_t is declared in two source files, differently");
+}
+
+#define ITEM(id, ...) "static const st_item st_item_" id " = { " __VA_ARGS__ " }; ST_I_PUT(" id ")\n"
+#define OP(...) "static const st_migration_op ops[] = { { " __VA_ARGS__ " } };\n" ITEM("x", "ST_ITEM_MIGRATION, 1, \"m\", 0, 0, 0, ops, 1")
+
+static void test_damaged_records(void **state)
+{
+    (void)state;
+    static const char table[] =
+        HEAD "ST_TABLE(t, PUBLIC, (uint64_t, id, PK_AUTO), (uint32_t, a)); static const uint16_t cols[2] = { 0, 9 };\n";
+    static const struct {
+        const char *source, *text;
+    } cases[] = {
+        {ITEM("x", "ST_ITEM_UNIQUE, 0, \"ix\", 0, 0, \"t\", cols, 2"), "index ix of table t names column 10, the table has 2"},
+        {ITEM("x", "ST_ITEM_UNIQUE, 0, \"ix\", 0, 0, \"t\", cols, 99"), "index ix of table t has 99 columns"},
+        {ITEM("x", "ST_ITEM_UNIQUE, 0, \"ix\", 0, 0, \"t\", (void *)64, 2"), "index ix of table t has 2 columns; 1 to 16"},
+        {ITEM("x", "ST_ITEM_UNIQUE, 0, \"ix\", 0, 0, \"ghost\", cols, 2"), "the unique index ix belongs to a table"},
+        {ITEM("x", "ST_ITEM_INDEX, 6, \"ix\", 0, 0, \"t\", cols, 1"), "index ix of table t is of a kind (0x6)"},
+        {ITEM("x", "ST_ITEM_SEQUENCE, 0, \"a\", 0, 0, \"t\", cols"), "for column a of table t: the column is not auto-increment"},
+        {ITEM("x", "ST_ITEM_SEQUENCE, 0, \"zz\", 0, 0, \"t\", cols"), "for column zz of table t: there is no such column"},
+        {ITEM("x", "ST_ITEM_SEQUENCE, 0, \"id\", 0, 0, \"t\", (void *)16"), "for column id of table t lies outside"},
+        {ITEM("x", "ST_ITEM_SEQUENCE, 0, \"id\", 0, 0, 0, 0"), "the sequence id belongs to a table"},
+        {ITEM("x", "ST_ITEM_NAME, 9, \"t\", 0, 0, 0, \"x\""), "the name record of t is damaged, or of a kind (9)"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_TABLE, \"t\", 0, 0, \"t\", \"x\""), "the name record of t is damaged"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_COLUMN, \"a\", 0, 0, 0, \"x\""), "the name record of a is damaged"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_TABLE, \"t\", 0, 0, 0, (void *)8"), "the name given to t is missing, not UTF-8"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_TABLE, \"t\", 0, 0, 0, \"\\xff\""), "the name given to t is missing, not UTF-8"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_TABLE, \"t\", 0, 0, 0, \"a b\""), "the name must consist of letters"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_TABLE, \"ghost\", 0, 0, 0, \"x\""), "ST_TABLE_NAME(ghost): there is no such table"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_FUNCTION, \"ghost\", 0, 0, 0, \"x\""), "ST_FUNCTION_NAME(ghost): there is no such function"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_INDEX, \"a\", 0, 0, \"t\", \"x\""), "ST_INDEX_NAME(t, a): there is no such index"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_INDEX, \"id\", 0, 0, \"ghost\", \"x\""), "ST_INDEX_NAME(ghost, id): there is no such index"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_COLUMN, \"zz\", 0, 0, \"t\", \"x\""), "ST_COLUMN_NAME(t, zz): there is no such column"},
+        {ITEM("x", "ST_ITEM_NAME, ST_NAME_COLUMN, \"a\", 0, 0, \"ghost\", \"x\""), "ST_COLUMN_NAME(ghost, a): there is no such column"},
+        {ITEM("x", "ST_ITEM_CASE, 2, \"CAMEL\""), "ST_CASE names a policy (2)"},
+        {"ST_TABLE(u, PUBLIC, (uint64_t, n, PK)); static const st_field f[] = { { \"n\", &st_typedesc_uint64_t, 0, 64 } };\n"
+         "static const st_type w = { \"w\", ST_K_STRUCT, 8, 8, 1, f };\n" ITEM("x", "ST_ITEM_TABLE, 1, \"w\", &w"),
+         "table w, column n: attributes (0x40)"},
+        {"static const st_field f[] = { { \"n\", &st_typedesc_uint64_t, 0, ST_COLUMN_BY_HASH } };\n"
+         "static const st_type w = { \"w\", ST_K_STRUCT, 8, 8, 1, f };\n" ITEM("x", "ST_ITEM_TABLE, 1, \"w\", &w"),
+         "table w, column n: attributes (0x10)"},
+        {"static const st_field f[] = { { \"n\", &st_typedesc_uint64_t, 0, ST_COLUMN_PK_HASH | ST_COLUMN_BY_VALUE } };\n"
+         "static const st_type w = { \"w\", ST_K_STRUCT, 8, 8, 1, f };\n" ITEM("x", "ST_ITEM_TABLE, 1, \"w\", &w"),
+         "table w, column n: attributes (0x31)"},
+        {OP("77, 0, \"t\""), "migration 1, operation 1 is of a kind (77)"},
+        {OP("0"), "migration 1, operation 1 is of a kind (0)"},
+        {OP("ST_MIGRATE_DROP_TABLE, 0"), "migration 1, operation 1 (ST_DROP_TABLE) is damaged"},
+        {OP("ST_MIGRATE_DROP_TABLE, 5, \"t\""), "migration 1, operation 1 (ST_DROP_TABLE) is damaged"},
+        {OP("ST_MIGRATE_DROP_TABLE, 0, \"t\", \"a\""), "migration 1, operation 1 (ST_DROP_TABLE) is damaged"},
+        {OP("ST_MIGRATE_DROP_TABLE, 0, (char *)8"), "migration 1, operation 1 (ST_DROP_TABLE) is damaged"},
+        {OP("ST_MIGRATE_RENAME_COLUMN, 0, \"t\", \"a\""), "migration 1, operation 1 (ST_RENAME_COLUMN) is damaged"},
+        {OP("ST_MIGRATE_DROP_TABLE, 0, \"t\", 0, 0, &st_typedesc_bool"), "migration 1, operation 1 (ST_DROP_TABLE) is damaged"},
+        {OP("ST_MIGRATE_RUN, 0, 0, \"f\""), "migration 1, operation 1 (ST_RUN): its function's code is not in the module"},
+        {OP("ST_MIGRATE_RUN, 0, 0, \"f\", 0, 0, (void (*)(void))64"), "migration 1, operation 1 (ST_RUN): its function's code"},
+        {OP("ST_MIGRATE_RUN, 0, 0, \"f\", 0, 0, (void (*)(void))cols"), "migration 1, operation 1 (ST_RUN): its function's code"},
+        {"static st_status f(st_reducer_ctx *c) { return ST_OK; }\n" OP(
+             "ST_MIGRATE_CONVERT_COLUMN, 0, \"t\", \"a\", 0, 0, (void (*)(void))f"),
+         "migration 1, operation 1 (ST_CONVERT_COLUMN): a type record is damaged"},
+        {"static st_status f(st_reducer_ctx *c) { return ST_OK; }\n" OP("ST_MIGRATE_ADD_UNIQUE, 0, \"t\", \"a\", 0, 0, (void (*)(void))f"),
+         "migration 1, operation 1 (ST_ADD_UNIQUE) is damaged"},
+        {ITEM("x", "ST_ITEM_MIGRATION, 1, \"m\", 0, 0, 0, (void *)64, 1"), "migration 1 has 1 operations; 1 to 256"},
+        {ITEM("x", "ST_ITEM_MIGRATION, 0, \"m\", 0, 0, 0, cols, 1"), "migration 1 has 0 operations"},
+        {ITEM("x", "ST_ITEM_MIGRATION, 0x10000000, \"m\", 0, 0, 0, cols, 1"), "migration 1 has 268435456 operations"},
+        {ITEM("x", "ST_ITEM_MIGRATION, 1, \"m\", 0, 0, 0, cols, 0"), "migration \"m\" has the number 0"},
+        {"ST_MIGRATION(1, \"first\", ST_DROP_TABLE(x));\nstatic const st_migration_op ops[] = { ST_DROP_TABLE(y) };\n" ITEM(
+             "x", "ST_ITEM_MIGRATION, 1, \"second\", 0, 0, 0, ops, 1"),
+         "there are two migrations 1, \"first\" and \"second\""},
+        {"ST_OLD_TABLE(4, o, t, (uint64_t, id, PK));", "old table o is of before migration 4, which the module does not have"},
+        {ITEM("x", "ST_ITEM_OLD_TABLE, 0, \"o\", &st_typedesc_t, 0, 0, 0, 1"), "old table o: its record is damaged"},
+        {ITEM("x", "ST_ITEM_OLD_TABLE, 0, \"o\", (void *)8, 0, \"t\", 0, 1"), "o: its type record is damaged"},
+        {ITEM("x", "ST_ITEM_OLD_TABLE, 0, \"t\", &st_typedesc_t, 0, \"t\", 0, 1"), "t is a table and an old table"},
+        {"static const st_field f[] = { { \"n\", &st_typedesc_uint64_t, 0, 64 } };\n"
+         "static const st_type w = { \"w\", ST_K_STRUCT, 8, 8, 1, f };\n" ITEM("x", "ST_ITEM_OLD_TABLE, 0, \"o\", &w, 0, \"t\", 0, 1"),
+         "old table o, column n: attributes (0x40)"},
+        {"ST_OLD_TABLE(1, o, t, (uint64_t, id, PK), (uint32_t, a));\nST_MIGRATION(1, \"m\", ST_DROP_TABLE(x));\nST_DEFAULT(o, a, 1);",
+         "the default a belongs to a table that the module does not declare"},
+        {ITEM("x", "13, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
+    };
+    char source[3000];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        snprintf(source, sizeof source, "%s%s", table, cases[i].source);
+        REFUSED(build(source, ""), cases[i].text);
+    }
+    /* all problems of a module together */
+    snprintf(source, sizeof source, "%s%s%s%s", table, "ST_OLD_TABLE(4, o, t, (uint64_t, id, PK));\n",
+             ITEM("y", "ST_ITEM_SEQUENCE, 0, \"a\", 0, 0, \"t\", cols"), ITEM("z", "ST_ITEM_CASE, 2, \"CAMEL\""));
+    REFUSED(build(source, ""), "old table o is of before migration 4", "the column is not auto-increment", "ST_CASE names a policy");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),      cmocka_unit_test(test_shared_header), cmocka_unit_test(test_elf),
-        cmocka_unit_test(test_handshake), cmocka_unit_test(test_records),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_shared_header),
+        cmocka_unit_test(test_elf),
+        cmocka_unit_test(test_handshake),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_migrations),
+        cmocka_unit_test(test_case_policy),
+        cmocka_unit_test(test_cpp),
+        cmocka_unit_test(test_wide_tables),
+        cmocka_unit_test(test_old_and_shared),
+        cmocka_unit_test(test_damaged_records),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -87,7 +87,7 @@ static void env_in_module(void *user, uint64_t seq)
 
 void host_core_new(World *w)
 {
-    CoreEnv env = {w, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module};
+    CoreEnv env = {w, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module, 1 + rng_below(&w->rng, 8)};
     w->core = core_new(&env);
 }
 
@@ -149,6 +149,8 @@ static Buf load_record(World *w, ControlKind kind, const SimSchema *s, const cha
             buf_put_u16(&b, (uint16_t)o->tables[t].ncols);
         }
     }
+    if (kind == CTL_PREPARE)
+        buf_put_u32(&b, 0); /* no migration has run */
     return b;
 }
 
@@ -665,22 +667,80 @@ static void pg_migrate(World *w)
     buf_done(&def);
 }
 
+/* Calls of the old version run while the next one is being prepared, and after that until the pause; its conversions follow them. False:
+ * the worker died. */
+static bool prepare_beside_calls(World *w)
+{
+    buf_reset(&w->control_answer);
+    for (uint32_t after = 1 + rng_below(&w->rng, 4); after;) {
+        host_issue(w);
+        for (uint32_t calls = rng_below(&w->rng, 3); calls; calls--)
+            host_run_one(w);
+        if (rng_chance(&w->rng, 30))
+            host_publish(w);
+        if (rng_chance(&w->rng, 2)) {
+            host_kill(w, rng_chance(&w->rng, 50));
+            return false;
+        }
+        w->commit_seen = false;
+        bool more = core_work(w->core);
+        SIM_CHECK(w, more || w->control_answer.len, "the preparation stops without an answer");
+        SIM_CHECK(w, core_accepts_calls(w->core), "a preparation stops the calls");
+        after -= w->control_answer.len > 0;
+    }
+    SIM_CHECK(w, w->control_answer.ptr[sizeof(FrameHeader)] == CTL_PREPARE && w->control_answer.ptr[sizeof(FrameHeader) + 1] == S_OK,
+              "PREPARE: %s", control_text(w));
+    return true;
+}
+
+/* Where the next version's auto-increment columns stand: for the catalog. */
+static void take_paused(World *w, i128 sequences[TABLES_MAX][COLUMNS_MAX])
+{
+    Reader r = reader_of(buf_bytes(&w->control_answer));
+    (void)read_raw(&r, sizeof(FrameHeader) + 2);
+    uint16_t n = read_u16(&r);
+    Bytes parts = read_blob(&r);
+    Reader in = reader_of(parts);
+    for (uint32_t i = 0; i < n; i++) {
+        CommitSequence q;
+        Error err;
+        SIM_CHECK(w, commit_read_sequence(&in, &q, &err) == S_OK, "%s", err.text);
+        for (uint32_t t = 0; t < w->next.ntables; t++)
+            if (w->next.tables[t].id == q.table_id)
+                sequences[t][q.column] = q.allocated;
+    }
+    SIM_CHECK(w, read_u32(&r) == 0 && !r.bad, "a migration ran that nobody wrote");
+}
+
 void host_republish(World *w)
 {
     if (w->nolder + 1 >= VERSIONS_MAX)
         return;
-    host_publish(w); /* drain; the materialiser catches up */
-    pg_materialise(w, UINT32_MAX);
     w->next = w->schema;
     schema_evolve(&w->next, &w->rng);
     Buf b = load_record(w, CTL_PREPARE, &w->next, rng_chance(&w->rng, 10) ? "missing" : "next");
     Status s = control(w, &b);
     w->stats_publishes++;
-    if (s == S_NOT_FOUND) {
-        SIM_CHECK(w, core_accepts_calls(w->core), "a failed PREPARE stops the calls");
+    SIM_CHECK(w, core_accepts_calls(w->core), "PREPARE stops the calls");
+    if (s == S_NOT_FOUND)
         return;
+    SIM_CHECK(w, s == S_OK, "PREPARE: %s", control_text(w));
+    if (!prepare_beside_calls(w))
+        return;
+    for (uint32_t tries = rng_below(&w->rng, 2); tries; tries--) { /* a table is locked: the old version goes on, then again */
+        buf_put_u8(&b, CTL_PAUSE);
+        SIM_CHECK(w, control(w, &b) == S_OK && !core_accepts_calls(w->core), "PAUSE: %s", control_text(w));
+        buf_put_u8(&b, CTL_RESUME);
+        SIM_CHECK(w, control(w, &b) == S_OK && core_accepts_calls(w->core), "RESUME: %s", control_text(w));
+        host_run_one(w);
     }
-    SIM_CHECK(w, s == S_OK && !core_accepts_calls(w->core), "PREPARE: %s", control_text(w));
+    i128 sequences[TABLES_MAX][COLUMNS_MAX];
+    memcpy(sequences, w->pg.sequences, sizeof sequences);
+    buf_put_u8(&b, CTL_PAUSE);
+    SIM_CHECK(w, control(w, &b) == S_OK && !core_accepts_calls(w->core), "PAUSE: %s", control_text(w));
+    take_paused(w, sequences);
+    host_publish(w); /* drain; the materialiser catches up */
+    pg_materialise(w, UINT32_MAX);
     uint32_t fate = rng_below(&w->rng, 10);
     if (fate == 0) { /* dies before the DDL is committed */
         host_kill(w, false);
@@ -693,6 +753,7 @@ void host_republish(World *w)
         return;
     }
     pg_migrate(w);
+    memcpy(w->pg.sequences, sequences, sizeof sequences);
     if (fate == 3) { /* dies before the swap: the new version is what is stored */
         host_kill(w, false);
         return;

@@ -1,4 +1,4 @@
-#include "host/wire/type_read.h"
+#include "host/schema/type_read.h"
 
 #include <stdio.h>
 

@@ -1,0 +1,4 @@
+// gcc: a name cannot be empty
+// clang: a name cannot be empty
+#include "pre.h"
+ST_TABLE_NAME(user, "");
