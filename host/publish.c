@@ -435,9 +435,9 @@ static void publish_update_work(Operation *op)
     } else if (!p->status) {
         logs_system(db->logs, 0, "Database update failed: %s", err->text);
         publish_answer(p,
-                       status == S_INVALID || status == S_CONFLICT   ? 400
-                       : status == S_UNAVAILABLE || status == S_BUSY ? 503
-                                                                     : 500,
+                       status == S_INVALID || status == S_CONFLICT || status == S_TOO_LARGE ? 400
+                       : status == S_UNAVAILABLE || status == S_BUSY                        ? 503
+                                                                                            : 500,
                        "%s", err->text);
     }
 }

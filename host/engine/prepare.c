@@ -495,6 +495,21 @@ Status engine_prepare_begin(EngineNext **ret, Engine *e, const SchemaImage *next
 
 /* ---- one row ---- */
 
+/* A conversion failed: for which row? Its primary key tells, else all of it. */
+static Status conversion_failed(const TableDef *old_def, const uint8_t *old, const TableDef *new_def, const ColumnDef *column, Error *err)
+{
+    OWN(buf) Buf text = {0};
+    if (old_def->pk >= 0) {
+        const ColumnDef *key = &old_def->cols[old_def->pk];
+        buf_printf(&text, "%.*s = ", STR_FMT(key->name));
+        value_print(&text, key->type, old + key->offset);
+    } else {
+        value_print(&text, old_def->row, old);
+    }
+    return CONTEXT(err, "table %.*s, column %.*s, row %.*s", STR_FMT(new_def->name), STR_FMT(column->name), (int)MIN(text.len, (size_t)200),
+                   buf_cstr(&text));
+}
+
 static Status make_row(NextTable *x, const uint8_t *old, Error *err)
 {
     const TableDef *td = x->table->shape->def, *fd = x->from->shape->def;
@@ -513,7 +528,7 @@ static Status make_row(NextTable *x, const uint8_t *old, Error *err)
         const ColumnDef *oc = &fd->cols[m->from];
         if (m->convert) {
             if (m->convert(m->user, old + oc->offset, x->row + c->offset, scratch, err) != S_OK)
-                return CONTEXT(err, "table %.*s, column %.*s", STR_FMT(td->name), STR_FMT(c->name));
+                return conversion_failed(fd, old, td, c, err);
             continue;
         }
         if (!m->recode) {

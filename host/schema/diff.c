@@ -124,8 +124,9 @@ bool same_but_case(Str a, Str b)
 
 /* ---- rules: columns --------------------------------------------------------------------------- */
 
-/* Rows that a function of the module makes anew, or that nobody keeps, may have any shape. */
-static bool any_shape(const OldTable *old) { return old->replaced || old->def->is_event || old->successor->is_event; }
+/* Rows that a function of the module makes anew, or that nobody keeps, may have any shape. Where a table becomes an event table or the
+ * reverse, which is refused, the rest is compared as well: the publisher sees all reasons at once. */
+static bool any_shape(const OldTable *old) { return old->replaced || (old->def->is_event && old->successor->is_event); }
 
 static void rule_columns_removed(Diff *d, const OldTable *old, const TableDef *new)
 {
@@ -339,12 +340,25 @@ static const IndexDef *index_kept(const OldTable *old, const IndexDef *ix, const
     return NULL;
 }
 
+/* Does another index of the new version serve every query that the old one did? A hash index has no order. */
+static bool index_served(const OldTable *old, const IndexDef *ix, const TableDef *new)
+{
+    for (uint16_t i = 0; i < new->nindexes; i++) {
+        const IndexDef *b = &new->indexes[i];
+        if ((b->algorithm == ix->algorithm || b->algorithm != INDEX_HASH) && columns_kept(old, ix->ncols, ix->cols, new, b->ncols, b->cols))
+            return true;
+    }
+    return false;
+}
+
 static void rule_indexes(Diff *d, const OldTable *old, const TableDef *new)
 {
     for (uint16_t i = 0; i < old->def->nindexes; i++) {
         const IndexDef *ix = &old->def->indexes[i], *b = index_kept(old, ix, new);
         if (!b) {
-            add_part(d, STEP_REMOVE_INDEX, old->def, new, i);
+            Step *s = add_part(d, STEP_REMOVE_INDEX, old->def, new, i);
+            if (index_served(old, ix, new))
+                s->class_ = CLASS_SAFE;
             continue;
         }
         bool renamed = old->renamed || old->columns_renamed;

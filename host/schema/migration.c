@@ -81,8 +81,10 @@ static Status read_list(Migrations *m, Bytes bytes, Error *err)
         g->title = arena_str(a, title);
         MigrationOp *ops = ARENA_ARRAY(a, MigrationOp, g->nops + 1);
         g->ops = ops;
-        for (uint32_t k = 0; k < g->nops; k++)
+        for (uint32_t k = 0; k < g->nops; k++) {
             TRY(read_op(&r, &ops[k], g->version, k, a, err));
+            ops[k].title = g->title;
+        }
     }
     if (reader_left(&r))
         return FAIL(err, S_INVALID, "%zu bytes follow the list of migrations", reader_left(&r));

@@ -34,6 +34,7 @@ typedef struct MigrationOp {
     const Type *type;  /* CONVERT_COLUMN; else NULL */
     uint32_t version;  /* of its migration */
     uint32_t position; /* in its migration: how the worker finds the function */
+    Str title;         /* of its migration; set by migrations_read */
 } MigrationOp;
 typedef struct Migration {
     uint32_t version;

@@ -447,6 +447,34 @@ static void put_remarks(Pen *p, const Plan *plan)
     }
 }
 
+/* ---- migrations of the author ---- */
+
+/* The next one above `version` that a step comes from; NULL: none. Steps stand in the order of their kinds, not of their migrations. */
+static const MigrationOp *next_migration(const Plan *plan, uint32_t version)
+{
+    const MigrationOp *next = NULL;
+    for (uint32_t i = 0; i < plan->nsteps; i++) {
+        const MigrationOp *op = plan->steps[i].op;
+        if (op && op->version > version && (!next || op->version < next->version))
+            next = op;
+    }
+    return next;
+}
+
+static void put_migrations(Pen *p, const Plan *plan)
+{
+    const MigrationOp *op = next_migration(plan, 0);
+    if (!op)
+        return;
+    put_text_in(p, BLUE, "Migrations that run with it, once");
+    buf_put_text(p->out, ":\n");
+    for (; op; op = next_migration(plan, op->version)) {
+        begin_item(p);
+        buf_printf(p->out, "%u: %.*s\n", op->version, STR_FMT(op->title));
+    }
+    end_line(p);
+}
+
 /* ---- for people ---- */
 
 static void put_header(Pen *p, const char *title)
@@ -472,6 +500,7 @@ void plan_print(Buf *out, const Plan *plan, bool colour)
         return;
     }
     put_header(&p, "Migration plan");
+    put_migrations(&p, plan);
     for (uint32_t i = 0; i < plan->nsteps; i++)
         put_step(&p, &plan->steps[i]);
     put_remarks(&p, plan);

@@ -320,7 +320,8 @@ static void columns_are_converted_and_a_migration_writes(void **state)
         OK(engine_prepare_begin(&next, e, &image, &source, err));
         bool done = false;
         if (refused) {
-            FAILS(S_INVALID, "table person, column number: id 77 is not wanted", engine_prepare_step(next, UINT32_MAX, &done, err));
+            FAILS(S_INVALID, "table person, column number, row id = 77: id 77 is not wanted",
+                  engine_prepare_step(next, UINT32_MAX, &done, err));
             engine_discard(next);
         } else {
             OK(engine_prepare_step(next, UINT32_MAX, &done, err));

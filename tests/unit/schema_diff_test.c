@@ -380,10 +380,10 @@ static const struct Case {
     {24, "T(a u32, b u32) i:b", "T(a u32, b u32)", "WARN RemoveIndex(T b)"},
     {26, "T(a u32, b u32) i:a+b", "T(a u32, b u32) i:b+a", "WARN RemoveIndex(T a b) AddIndex(T b a)"},
     {27, "T(a u32) i:a", "T(a u32) hash:a", "WARN RemoveIndex(T a) AddIndex(T a)"},
-    {28, "T(a u32!)", "T(a u32!) direct:a", "WARN RemoveIndex(T a) AddIndex(T a)"},
+    {28, "T(a u32!)", "T(a u32!) direct:a", "OK RemoveIndex(T a) AddIndex(T a)"},
     {29, "T(a u32, b u8) i:a acc:x", "T(a u32, b u8) i:a acc:y", "NO ChangeIndexAccessor(T)"},
     {30, "T(a u32) i:a src:s1", "T(a u32) i:a src:s2", "OK ChangeIndexSourceName(T a)"},
-    {31, "T(a u32) i:a", "T(a u32) i:a name:mine", "WARN RemoveIndex(T a) AddIndex(T a)"},
+    {31, "T(a u32) i:a", "T(a u32) i:a name:mine", "OK RemoveIndex(T a) AddIndex(T a)"},
     {32, "T(a u32!)", "T(a u32) i:a acc:a", "OK RemoveConstraint(T a)"},
     {33, "T(a u32!)", "T(a u32)", "WARN RemoveIndex(T a) RemoveConstraint(T a)"},
     {34, "T(a u32)", "T(a u32!)", "NO AddUniqueConstraint(T a)"},
@@ -453,7 +453,8 @@ static const struct Case {
     {105, "T(a u32, b u32) i:b", "T(a u32, b u32, c u32=, d str=) priv", "WARN RemoveIndex(T b) AddColumns(T c d) ChangeAccess(T)"},
     {106, "T(a u32)", "T(a u32, c u32=) i:c; U(x u32); #SELECT * FROM U",
      "ACK AddColumns(T c) AddTable(U) AddIndex(T c) AddRowLevelSecurity(SELECT * FROM U)" DISCONNECT},
-    {111, "T(a u32, b u8); U(x u8)", "T(b u8, a u64, c u8) ev; @f()", "NO ChangeTableEventFlag(T) RemoveTable(U)"},
+    {111, "T(a u32, b u8); U(x u8)", "T(b u8, a u64, c u8) ev; @f()",
+     "NO ReorderTable(T a) ChangeColumnType(T a) ReorderTable(T b) AddColumn(T c) ChangeTableEventFlag(T) RemoveTable(U)"},
     {111, "T(a u32, b u8, c u8); U(x u8) ev", "T(a u64, c u8, d u8); U(x u8)",
      "NO ChangeColumnType(T a) RemoveColumn(T b) ReorderTable(T c) ReorderTable(T d) AddColumn(T d) ChangeTableEventFlag(U)"},
     {128, "T(a u32, b u8=)", "T(a u32)", "NO RemoveColumn(T b)"},
@@ -569,7 +570,7 @@ static void parse_migrations(Migrations *ret, const char *source)
         MigrationOp *op = ARENA_ARRAY(a, MigrationOp, 8);
         m->ops = op;
         for (char *part = strtok_r(list, "|", &ops); part; part = strtok_r(NULL, "|", &ops), op++) {
-            *op = (MigrationOp){.version = m->version, .position = m->nops++};
+            *op = (MigrationOp){.version = m->version, .position = m->nops++, .title = m->title};
             char *word = strtok_r(part, " ", &words);
             while (op->kind < MIGRATE_RUN && (!names[op->kind] || strcmp(names[op->kind], word) != 0))
                 op->kind++;
@@ -741,6 +742,9 @@ static void a_plan_is_laid_out_as_the_sheet_says(void **state)
     parse_migrations(&m, "4 convert_column T a u32 | run fix");
     expect_print("T(a u32)", "T(a u64)", &m, false,
                  RULE "Migration plan\n" RULE "\n"
+                      "Migrations that run with it, once:\n"
+                      "        • 4: title\n"
+                      "\n"
                       "▸ changed type of a column of table T\n"
                       "    ~ a (U32 → U64)\n"
                       "▸ run migration 4: function fix\n"
