@@ -78,6 +78,7 @@ unsigned edit_distance(const char *x, const char *y, unsigned limit);
 const char *suggest(const char *word, const char *const *candidates, size_t n);
 
 /* ---- main.c ---- */
+extern void (*cli_on_failure)(const char *text);                 /* told before a failure ends the process; NULL: nobody */
 _Noreturn void cli_fail(const char *fmt, ...) PRINTF_LIKE(1, 2); /* "Error: ...", exit 1 */
 _Noreturn void cli_fail_cause(const char *cause, const char *fmt, ...) PRINTF_LIKE(2, 3);
 _Noreturn void cli_usage(const Args *a, const char *fmt, ...) PRINTF_LIKE(2, 3); /* "error: ..." and usage, exit 2 */
@@ -118,6 +119,7 @@ int cmd_start(Cli *c, const Args *a);
 int cmd_init(Cli *c, const Args *a);
 int cmd_build(Cli *c, const Args *a);
 int cmd_publish(Cli *c, const Args *a);
+int cmd_migrate_history(Cli *c, const Args *a);
 int cmd_call(Cli *c, const Args *a);
 int cmd_sql(Cli *c, const Args *a);
 int cmd_logs(Cli *c, const Args *a);

@@ -48,7 +48,9 @@ static const Option publish_options[] = {
     {"clear-database", 0, "always|on-conflict|never", true, "old name of --delete-data"},
     {"break-clients", 0, NULL, false, "allow changes that disconnect clients, without asking"},
     {"build-options", 0, "OPTIONS", false, "options for the build, such as --debug"},
-    {"dry-run", 0, NULL, false, "show the migration plan and stop"},
+    {"dry-run", 0, NULL, false, "do everything but COMMIT, show it, and stop"},
+    {"sql", 0, NULL, false, "show the plan's SQL too"},
+    {"json", 0, NULL, false, "for programs: one JSON object on stdout, no questions"},
     {"yes", 'y', "all,remote,migrate,break-clients,skip-login,delete-data", true, "answer yes to these questions (bare: all)"},
     OPT_SERVER,
     OPT_ANONYMOUS,
@@ -112,6 +114,25 @@ static const Option edit_options[] = {
 static const Option fingerprint_options[] = {OPT_YES};
 static const Option status_options[] = {{"json", 0, NULL, false, "as the server sends it"}, OPT_SERVER};
 
+static const Option history_options[] = {
+    {"num-lines", 'n', "N", false, "only the last N publishes"},
+    {"plan", 0, NULL, false, "with each its plan"},
+    {"sql", 0, NULL, false, "with each its SQL"},
+    {"json", 0, NULL, false, "as the server sends it"},
+    OPT_SERVER,
+    OPT_YES,
+    OPT_NO_CONFIG,
+};
+
+static const Command migrate_commands[] = {
+    {.name = "history",
+     .args = "[DATABASE]",
+     .summary = "Who published what, when, and how",
+     .options = history_options,
+     .noptions = COUNT_OF(history_options),
+     .run = cmd_migrate_history},
+};
+
 static const Command server_commands[] = {
     {.name = "list", .args = "", .summary = "The servers that are known", .run = cmd_server_list},
     {.name = "add",
@@ -172,6 +193,12 @@ const Command cli_commands[] = {
                 "plugins/chat chat\n"
                 "  spacetime publish --delete-data=on-conflict --yes hello\n",
      .run = cmd_publish},
+    {.name = "migrate",
+     .args = "history [DATABASE]",
+     .group = "Databases",
+     .summary = "The history of a database's publishes",
+     .subs = migrate_commands,
+     .nsubs = COUNT_OF(migrate_commands)},
     {.name = "call",
      .args = "[DATABASE] FUNCTION [ARGUMENTS]...",
      .group = "Develop",
@@ -283,9 +310,18 @@ static void error_line(const char *fmt, va_list ap)
     fputc('\n', stderr);
 }
 
+void (*cli_on_failure)(const char *text);
+
 _Noreturn void cli_fail(const char *fmt, ...)
 {
     va_list ap;
+    if (cli_on_failure) {
+        char text[2048];
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof text, fmt, ap);
+        va_end(ap);
+        cli_on_failure(text);
+    }
     va_start(ap, fmt);
     error_line(fmt, ap);
     va_end(ap);

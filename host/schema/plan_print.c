@@ -426,13 +426,20 @@ static const char *remark(const Step *s)
     }
 }
 
+static Str subject(const Step *s)
+{
+    const TableDef *t = s->new_table ? s->new_table : s->old_table;
+    return t ? t->name : s->name;
+}
+
 static void put_remarks(Pen *p, const Plan *plan)
 {
     bool any = false;
     for (uint32_t i = 0; i < plan->nsteps; i++) {
         const Step *s = &plan->steps[i];
         const char *text = s->class_ == CLASS_MAY_BREAK ? remark(s) : NULL;
-        if (!text)
+        bool said = i && s[-1].kind == s->kind && str_eq(subject(&s[-1]), subject(s)); /* of another part of the same table */
+        if (!text || said)
             continue;
         if (!any) {
             end_line(p);
@@ -440,10 +447,8 @@ static void put_remarks(Pen *p, const Plan *plan)
             buf_put_text(p->out, ":\n");
         }
         any = true;
-        const TableDef *t = s->new_table ? s->new_table : s->old_table;
-        Str name = t ? t->name : s->name;
         begin_item(p);
-        buf_printf(p->out, "%.*s: %s\n", STR_FMT(name), text);
+        buf_printf(p->out, "%.*s: %s\n", STR_FMT(subject(s)), text);
     }
 }
 

@@ -5,7 +5,7 @@ _spacetime_options() {
   case $1 in
     init) echo --lang --project-path --local --non-interactive ;;
     build) echo --module-path --debug ;;
-    publish) echo --module-path --bin-path --delete-data --break-clients --build-options --dry-run --yes --server --anonymous --no-config ;;
+    publish) echo --module-path --bin-path --delete-data --break-clients --build-options --dry-run --sql --json --yes --server --anonymous --no-config ;;
     call) echo --server --anonymous --yes --no-config ;;
     sql) echo --interactive --format --confirmed --server --anonymous --yes --no-config ;;
     subscribe) echo --num-updates --timeout --print-initial-update --confirmed --server --anonymous --yes --no-config ;;
@@ -16,6 +16,7 @@ _spacetime_options() {
     rename) echo --to --server --yes ;;
     delete) echo --server --yes --no-config ;;
     login) echo --server-issued-login --token --server ;;
+    'migrate history') echo --num-lines --plan --sql --json --server --yes --no-config ;;
     'server add') echo --url --default --no-fingerprint ;;
     'server edit') echo --new-name --url --no-fingerprint --yes ;;
     'server fingerprint') echo --yes ;;
@@ -51,7 +52,7 @@ _spacetime() {
       -*) ;;
       *)
         if [[ -z $command ]]; then command=${COMP_WORDS[i]}
-        elif [[ $command == server && -z $sub ]]; then sub=${COMP_WORDS[i]}
+        elif [[ $command =~ ^(server|migrate)$ && -z $sub ]]; then sub=${COMP_WORDS[i]}
         else ((n++)); [[ -n $first ]] || first=${COMP_WORDS[i]}; fi ;;
     esac
   done
@@ -66,19 +67,21 @@ _spacetime() {
     --lang) COMPREPLY=($(compgen -W c -- "$cur")); return ;;
   esac
   if [[ -z $command ]]; then
-    COMPREPLY=($(compgen -W 'init build publish call sql subscribe describe start logs list rename delete server login logout version help
+    COMPREPLY=($(compgen -W 'init build publish migrate call sql subscribe describe start logs list rename delete server login logout version help
       --root-dir --config-path --help --version' -- "$cur"))
   elif [[ $command == server && -z $sub ]]; then
     COMPREPLY=($(compgen -W 'list add remove set-default edit ping fingerprint status' -- "$cur"))
+  elif [[ $command == migrate && -z $sub ]]; then
+    COMPREPLY=($(compgen -W history -- "$cur"))
   elif [[ $cur == -* ]]; then
     COMPREPLY=($(compgen -W "$(_spacetime_options "$command${sub:+ $sub}") --help" -- "$cur"))
   else
     case $command$n in
-      publish0 | call0 | sql0 | subscribe0 | describe0 | logs0 | delete0) COMPREPLY=($(compgen -W "$(_spacetime_databases "$program")" -- "$cur")) ;;
+      publish0 | migrate0 | call0 | sql0 | subscribe0 | describe0 | logs0 | delete0) COMPREPLY=($(compgen -W "$(_spacetime_databases "$program")" -- "$cur")) ;;
       call1) COMPREPLY=($(compgen -W "$(_spacetime_reducers "$program" "$first")" -- "$cur")) ;;
       describe1) COMPREPLY=($(compgen -W 'table reducer' -- "$cur")) ;;
       login0) COMPREPLY=($(compgen -W show -- "$cur")) ;;
-      help0) COMPREPLY=($(compgen -W 'init build publish call sql subscribe describe start logs list rename delete server login logout version' -- "$cur")) ;;
+      help0) COMPREPLY=($(compgen -W 'init build publish migrate call sql subscribe describe start logs list rename delete server login logout version' -- "$cur")) ;;
       server0) [[ $sub == add || $sub == list ]] || COMPREPLY=($(compgen -W "$(_spacetime_servers "$program")" -- "$cur")) ;;
     esac
   fi

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "cli/clean.c"
 #include "cli/json_scan.c"
 #include "cli/cell.c"
 #include "cli/schema.c"
@@ -232,6 +233,39 @@ TEST(a_schema_is_read)
                      S_INVALID); /* no end */
 }
 
+static void text_of_a_server_cannot_drive_the_terminal(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *plain, *coloured;
+    } cases[] = {
+        {"a\tb\n", "a\tb\n", "a\tb\n"},
+        {"\033[1;31mred\033[0m", "\\x1b[1;31mred\\x1b[0m", "\033[1;31mred\033[0m"},
+        {"\033]0;title\007", "\\x1b]0;title\\x07", "\\x1b]0;title\\x07"},
+        {"\033[2J", "\\x1b[2J", "\\x1b[2J"},
+        {"\033[1;", "\\x1b[1;", "\\x1b[1;"},
+        {"\r\x7f", "\\x0d\\x7f", "\\x0d\\x7f"},
+        {"\xc2\x9b"
+         "31m",
+         "\\x9b31m", "\\x9b31m"},
+        {"\xff"
+         "a\xe2\x82",
+         "\xef\xbf\xbd"
+         "a\xef\xbf\xbd\xef\xbf\xbd",
+         "\xef\xbf\xbd"
+         "a\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xe2\x96\xb8 \xc3\xbc", "\xe2\x96\xb8 \xc3\xbc", "\xe2\x96\xb8 \xc3\xbc"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        OWN(buf) Buf plain = {0};
+        OWN(buf) Buf coloured = {0};
+        put_clean(&plain, str_of(cases[i].in), false);
+        put_clean(&coloured, str_of(cases[i].in), true);
+        assert_string_equal(buf_cstr(&plain), cases[i].plain);
+        assert_string_equal(buf_cstr(&coloured), cases[i].coloured);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +278,7 @@ int main(void)
         cmocka_unit_test(arguments_are_counted_first),
         cmocka_unit_test(log_lines_are_those_of_the_sheet),
         cmocka_unit_test(a_schema_is_read),
+        cmocka_unit_test(text_of_a_server_cannot_drive_the_terminal),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_done(&arena);
