@@ -64,6 +64,51 @@ Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err)
     return S_OK;
 }
 
+/* Is the index there, over these columns? `name` NULL: the primary key, whatever PostgreSQL calls it. */
+static Status check_index(const PGresult *r, const TableLayout *t, const char *name, bool unique, const char *columns, Error *err)
+{
+    const char *kind = !name ? "primary key" : unique ? "unique index " : "index ";
+    for (int k = 0; k < PQntuples(r); k++) {
+        bool primary = PQgetisnull(r, k, 1);
+        if (!str_is(t->name, PQgetvalue(r, k, 0)) || (name ? primary || strcmp(name, PQgetvalue(r, k, 1)) : !primary))
+            continue;
+        if (strcmp(columns, PQgetvalue(r, k, 2)) || (*PQgetvalue(r, k, 3) == 't') != unique)
+            return FAIL(err, S_CONFLICT, "table %s, %s%s: PostgreSQL has it over (%s)%s where the module needs (%s)%s", t->qname, kind,
+                        name ? name : "", PQgetvalue(r, k, 2), *PQgetvalue(r, k, 3) == 't' ? ", unique," : "", columns,
+                        unique ? ", unique" : "");
+        return S_OK;
+    }
+    return FAIL(err, S_CONFLICT, "table %s lacks the %s%s over (%s) in PostgreSQL", t->qname, kind, name ? name : "", columns);
+}
+
+Status layout_check_indexes(PGconn *pg, const DbLayout *l, Error *err)
+{
+    Params p = {0};
+    params_text(&p, str_of(l->schema));
+    OWN(result) PGresult *r = NULL;
+    TRY(pg_query(pg, &r, err,
+                 "SELECT t.relname, CASE WHEN NOT x.indisprimary THEN c.relname END,"
+                 " (SELECT string_agg('\"' || replace(a.attname, '\"', '\"\"') || '\"', ', ' ORDER BY k.n)"
+                 " FROM unnest(x.indkey) WITH ORDINALITY k(attnum, n) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum),"
+                 " x.indisunique FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_class c ON c.oid = x.indexrelid"
+                 " WHERE t.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND x.indisvalid",
+                 &p, false));
+    for (uint32_t i = 0; i < l->ntables; i++) {
+        const TableLayout *t = &l->tables[i];
+        TRY(check_index(r, t, NULL, true, t->columns[t->key], err));
+        OWN(arena) Arena a = {0};
+        PhysIndex *indexes;
+        uint32_t n = layout_indexes(&a, t->def, &indexes);
+        for (uint32_t k = 0; k < n; k++) {
+            OWN(buf) Buf columns = {0};
+            for (uint16_t c = 0; c < indexes[k].ncols; c++)
+                buf_printf(&columns, "%s%s", c ? ", " : "", t->columns[indexes[k].cols[c] + t->keyless]);
+            TRY(check_index(r, t, arena_str(&a, indexes[k].name).ptr, indexes[k].constraint, buf_cstr(&columns), err));
+        }
+    }
+    return S_OK;
+}
+
 /* "key 5" for messages: the key column as text of the row in COPY form. */
 static void describe_key(const TableLayout *t, const uint8_t *p, const uint8_t *end, char *out, size_t size)
 {

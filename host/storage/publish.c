@@ -472,7 +472,7 @@ static Status publish_once(PGconn *pg, const Publish *p, const DbLayout *old, At
     if (p->lease) {
         TRY(fence_check(pg, p->lease, err));
         TRY(fault_on(pg, "publish.check", err));
-        if (layout_check_shape(pg, old, err) != S_OK) {
+        if (layout_check_shape(pg, old, err) != S_OK || layout_check_indexes(pg, old, err) != S_OK) {
             if (err->code == S_CONFLICT) /* not somebody else's doing now: to be mended by hand */
                 err->code = S_INVALID;
             return CONTEXT(err, "the tables were changed by hand");
@@ -716,6 +716,8 @@ Status storage_check_tables(Storage *s, const Lease *lease, const SchemaImage *i
     Status status = pool_take(s, &pg, err);
     if (status == S_OK) {
         status = layout_check_shape(pg, l, err);
+        if (status == S_OK)
+            status = layout_check_indexes(pg, l, err);
         pool_give(s, pg);
     }
     layout_unref(l);

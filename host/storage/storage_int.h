@@ -370,6 +370,8 @@ void publish_adopt(Storage *s, Db *db, DbLayout *next, bool reset, Chunk *first)
 
 /* load.c: PostgreSQL's tables against the layout. */
 MUST_CHECK Status layout_check_shape(PGconn *pg, const DbLayout *l, Error *err);
+/* Its keys and indexes too: rows can be loaded without them, DDL that drops or renames them cannot run. */
+MUST_CHECK Status layout_check_indexes(PGconn *pg, const DbLayout *l, Error *err);
 
 /* catalog.c */
 MUST_CHECK Status catalog_name_insert(PGconn *pg, uint64_t database_id, Str name, const uint8_t caller[32], Error *err);
