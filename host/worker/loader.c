@@ -366,7 +366,7 @@ static const Type *convert_new(Loader *l, const st_type *t, Str name, int depth,
 static const Type *convert(Loader *l, const st_type *from, Str within, int depth)
 {
     Str name;
-    if (!mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name)) {
+    if (!from || !mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name)) {
         problem(l, "%.*s: a type record is damaged: build the module anew with spacetimedb.h", STR_FMT(within));
         return NULL;
     }
@@ -394,7 +394,7 @@ static const Type *convert(Loader *l, const st_type *from, Str within, int depth
 static const Type *convert_struct(Loader *l, const st_type *from, Str what, bool rows)
 {
     Str name;
-    if (!mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) || from->kind != ST_K_STRUCT) {
+    if (!from || !mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) || from->kind != ST_K_STRUCT) {
         problem(l, "%.*s: its type record is damaged: build the module anew with spacetimedb.h", STR_FMT(what));
         return NULL;
     }
@@ -1002,6 +1002,7 @@ static bool read_op(Loader *l, LoadedModule *m, const st_migration_op *op, const
 
 static void add_migration(Loader *l, LoadedModule *m, const st_item *it, Str title)
 {
+    ASSERT(l->migrations);
     const Migration *last = l->nmigrations ? &l->migrations[l->nmigrations - 1] : NULL;
     const st_migration_op *ops = it->ptr;
     if (it->n == 0) {
