@@ -17,7 +17,8 @@ enum {
     PAGE_BYTES = 32 << 10,     /* of rows; a row that needs more gets a page of its own */
     ROW_BYTES_MAX = 256 << 20, /* text and arrays of one row: a PostgreSQL field ends at 1 GB, bytea travels as hex */
     INDEXED_BYTES_MAX = 2600,  /* PostgreSQL's btree tuples end at 2,704 bytes with their overhead */
-    SEQUENCE_BLOCK = 4096,     /* values taken at once */
+    SEQUENCE_BLOCK = 4096,     /* values taken at once, at most */
+    SEQUENCE_BLOCKS_MIN = 1 << 16, /* a range is taken in no fewer steps, unless it is smaller */
     CURSOR_EQ_MAX = 4,
     NODE_ENTRIES = 64, /* of a B+tree node */
     TREE_HEIGHT_MAX = 24,
@@ -243,6 +244,8 @@ typedef struct Sequence {
     i128 next;     /* when left > 0 */
     i128 allocated;
 } Sequence;
+/* The number behind `allocated`; false: the sequence has come to its bound. */
+bool sequence_after(const SequenceDef *d, i128 allocated, i128 *ret_next);
 
 struct Table {
     Engine *engine;

@@ -111,45 +111,64 @@ static bool all_zero(const uint8_t *v, uint32_t bytes)
     return any == 0;
 }
 
-/* Take the next block: from the end of the last one, or from the start; wrap at the bounds. */
-static void sequence_refill(Sequence *s, const SequenceDef *d)
+bool sequence_after(const SequenceDef *d, i128 allocated, i128 *ret_next)
+{
+    return !__builtin_add_overflow(allocated, d->increment, ret_next) && *ret_next <= d->max && *ret_next >= d->min;
+}
+
+/* Take the next block: from the end of the last one, or from the start. False: the bound is reached. What a block holds is lost by a
+ * restart, so a narrow range is taken in small ones. */
+static bool sequence_refill(Sequence *s, const SequenceDef *d)
 {
     i128 first = d->start;
-    if (s->started && __builtin_add_overflow(s->allocated, d->increment, &first))
-        first = d->increment > 0 ? d->min : d->max;
-    else if (s->started && (first > d->max || first < d->min))
-        first = d->increment > 0 ? d->min : d->max;
+    if (s->started && !sequence_after(d, s->allocated, &first))
+        return false;
     u128 step = d->increment > 0 ? (u128)d->increment : -(u128)d->increment;
     u128 room = d->increment > 0 ? (u128)d->max - (u128)first : (u128)first - (u128)d->min;
-    u128 more = step ? MIN(room / step, (u128)(SEQUENCE_BLOCK - 1)) : 0;
+    u128 whole = ((u128)d->max - (u128)d->min) / step / SEQUENCE_BLOCKS_MIN;
+    u128 more = MIN(room / step, MIN(whole, (u128)(SEQUENCE_BLOCK - 1)));
     s->next = first;
     s->left = (uint32_t)more + 1;
     s->allocated = (i128)((u128)first + more * (u128)d->increment);
     s->started = s->dirty = true;
     s->written = false;
+    return true;
 }
 
-static i128 sequence_next(Sequence *s, const SequenceDef *d)
+static bool sequence_next(Sequence *s, const SequenceDef *d, i128 *ret)
 {
-    if (s->left == 0)
-        sequence_refill(s, d);
-    i128 v = s->next;
+    if (s->left == 0 && !sequence_refill(s, d))
+        return false;
+    *ret = s->next;
     if (--s->left)
         s->next += d->increment;
-    return v;
+    return true;
 }
 
 /* Fill the zeros; `filled` remembers which, for a write that fails later. */
-static void sequences_fill(Table *t, void *row, bool *filled)
+static Status sequences_fill(Table *t, void *row, bool *filled, Error *err)
 {
     const TableDef *d = t->shape->def;
     for (uint16_t i = 0; i < d->nsequences; i++) {
         const ColumnDef *c = &d->cols[d->sequences[i].col];
         uint8_t *v = (uint8_t *)row + c->offset;
+        i128 next;
         filled[i] = all_zero(v, c->type->size);
-        if (filled[i])
-            integer_store(c->type, v, sequence_next(&t->sequences[i], &d->sequences[i]));
+        if (!filled[i])
+            continue;
+        if (UNLIKELY(!sequence_next(&t->sequences[i], &d->sequences[i], &next))) {
+            filled[i] = false;
+            for (uint16_t k = i; k-- > 0;)
+                if (filled[k])
+                    memset((uint8_t *)row + d->cols[d->sequences[k].col].offset, 0, d->cols[d->sequences[k].col].type->size);
+            Status status = FAIL(err, S_TOO_LARGE, "table %.*s, column %.*s: its sequence has given out its last number", STR_FMT(d->name),
+                                 STR_FMT(c->name));
+            memcpy(err->sqlstate, SQLSTATE_SEQUENCE, sizeof SQLSTATE_SEQUENCE);
+            return status;
+        }
+        integer_store(c->type, v, next);
     }
+    return S_OK;
 }
 static void sequences_unfill(Table *t, void *row, const bool *filled)
 {
@@ -163,6 +182,26 @@ static void sequences_unfill(Table *t, void *row, const bool *filled)
 
 /* ---- the steps of a write ---- */
 
+/* When a row is due (functions.md 4.2): an interval of 0 would run without a pause, and neither may lie too far ahead. */
+static Status check_interval(const TableShape *s, const void *row, Error *err)
+{
+    const ColumnDef *col = &s->def->cols[s->def->schedule->at_col];
+    const uint8_t *at = (const uint8_t *)row + col->offset;
+    int64_t us = load_i64(at + col->type->payload_offset);
+    if (*at != 0)
+        return S_OK;
+    if (us == 0)
+        return FAIL(err, S_INVALID, "table %.*s, column %.*s: an interval of 0 would run without a pause; for one call at once give a time",
+                    STR_FMT(s->def->name), STR_FMT(col->name));
+    if (us >= SCHEDULE_DELAY_US_MAX || us <= -SCHEDULE_DELAY_US_MAX) {
+        Status status = FAIL(err, S_TOO_LARGE, "table %.*s, column %.*s: an interval of two years (2^36 ms) or more", STR_FMT(s->def->name),
+                             STR_FMT(col->name));
+        memcpy(err->sqlstate, SQLSTATE_DELAY, sizeof SQLSTATE_DELAY);
+        return status;
+    }
+    return S_OK;
+}
+
 /* Is this a row that module and PostgreSQL can hold? */
 static Status admit(const Table *t, const void *row, Error *err)
 {
@@ -174,6 +213,8 @@ static Status admit(const Table *t, const void *row, Error *err)
         TRY(shape_check_storable(s, row, err));
     if (s->variable_keys)
         TRY(shape_check_keys(s, row, err));
+    if (UNLIKELY(s->def->schedule))
+        TRY(check_interval(s, row, err));
     return S_OK;
 }
 
@@ -335,7 +376,7 @@ Status table_insert(Table *t, void *row, const void **ret_row, Error *err)
     SEEN_FILLED(filled);
     TRY(admit(t, row, err));
     if (nsequences)
-        sequences_fill(t, row, filled);
+        TRY(sequences_fill(t, row, filled, err));
     Status s = insert_checked(t, row, ret_row, err);
     if (UNLIKELY(s != S_OK) && nsequences)
         sequences_unfill(t, row, filled);
@@ -364,7 +405,7 @@ Status table_update(Table *t, uint16_t col, void *row, const void **ret_row, Err
     SEEN_FILLED(filled);
     TRY(admit(t, row, err));
     if (d->nsequences)
-        sequences_fill(t, row, filled);
+        TRY(sequences_fill(t, row, filled, err));
     Status s = update_filled(t, t->shape->find_by_col[col], col, row, ret_row, err);
     if (UNLIKELY(s != S_OK) && d->nsequences)
         sequences_unfill(t, row, filled);
@@ -387,7 +428,7 @@ Status table_replace(Table *t, const void *old, void *row, const void **ret_row,
     TRY(admit(t, row, err));
     TRY(check_alive(t, old, err));
     if (nsequences)
-        sequences_fill(t, row, filled);
+        TRY(sequences_fill(t, row, filled, err));
     Status s = replace_checked(t, header_of(old), row, ret_row, err);
     if (UNLIKELY(s != S_OK) && nsequences)
         sequences_unfill(t, row, filled);

@@ -52,7 +52,9 @@ static st_status status_of(Status s, const Error *err)
     case S_CONFLICT: return ST_E_UNIQUE;
     case S_NOT_FOUND: return ST_E_NO_ROW;
     case S_TOO_LARGE:
-        return str_is(str_of(err->sqlstate), "2200H") ? ST_E_AUTO_OVERFLOW : ST_E_TOO_LARGE; /* sequence_generator_limit_exceeded */
+        return str_is(str_of(err->sqlstate), SQLSTATE_SEQUENCE) ? ST_E_AUTO_OVERFLOW
+               : str_is(str_of(err->sqlstate), SQLSTATE_DELAY)  ? ST_E_DELAY_TOO_LONG
+                                                                : ST_E_TOO_LARGE;
     default: return ST_E_INVALID;
     }
 }
@@ -107,6 +109,21 @@ static void *scratch(st_call *call, size_t bytes)
 
 /* ---- writes ---------------------------------------------------------------------------------- */
 
+/* A time too far ahead of now; the engine has no clock. */
+static __attribute__((noinline)) Status check_time(st_call *call, const TableDef *d, const void *row)
+{
+    st_schedule_at at;
+    memcpy(&at, (const uint8_t *)row + d->cols[d->schedule->at_col].offset, sizeof at);
+    Core *c = call->core;
+    int64_t now_us = MAX(call->ctx.timestamp.us, c->env.clock_us(c->env.user)), ahead_us;
+    if (at.tag != 1 || (!__builtin_sub_overflow(at.us, now_us, &ahead_us) && ahead_us < SCHEDULE_DELAY_US_MAX) || at.us < now_us)
+        return S_OK;
+    Status status = FAIL(&call->err, S_TOO_LARGE, "table `%.*s`, column `%.*s`: a time two years (2^36 ms) or more ahead", STR_FMT(d->name),
+                         STR_FMT(d->cols[d->schedule->at_col].name));
+    memcpy(call->err.sqlstate, SQLSTATE_DELAY, sizeof SQLSTATE_DELAY);
+    return status;
+}
+
 static st_status api_insert(st_db *db, uint32_t item, void *row, bool try_)
 {
     st_call *call = db->call;
@@ -118,7 +135,9 @@ static st_status api_insert(st_db *db, uint32_t item, void *row, bool try_)
         return ST_E_INVALID;
     }
     const void *stored;
-    Status s = table_insert(t->table, row, &stored, &call->err);
+    Status s = UNLIKELY(t->def->schedule) ? check_time(call, t->def, row) : S_OK;
+    if (LIKELY(s == S_OK))
+        s = table_insert(t->table, row, &stored, &call->err);
     return LIKELY(s == S_OK) ? ST_OK : write_failed(call, s, try_);
 }
 
@@ -133,7 +152,9 @@ static st_status api_update(st_db *db, uint32_t item, uint32_t col, void *row, b
         return ST_E_INVALID;
     }
     const void *stored;
-    Status s = table_update(t->table, (uint16_t)col, row, &stored, &call->err);
+    Status s = UNLIKELY(t->def->schedule) ? check_time(call, t->def, row) : S_OK;
+    if (LIKELY(s == S_OK))
+        s = table_update(t->table, (uint16_t)col, row, &stored, &call->err);
     return LIKELY(s == S_OK) ? ST_OK : write_failed(call, s, try_);
 }
 

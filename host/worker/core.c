@@ -23,6 +23,7 @@ void core_free(Core *c)
     if (c->engine)
         engine_free(c->engine);
     core_schema_free(c->schema);
+    schedule_free(&c->schedule);
     arena_done(&c->arena);
     buf_done(&c->frame);
     buf_done(&c->record);

@@ -39,6 +39,14 @@ struct Module {
     void (*unload)(Module *m); /* frees the Module */
 };
 
+/* A scheduled row whose function runs: its table's id, its primary key, its `at`. */
+typedef struct CoreDue {
+    uint32_t table;
+    uint64_t key;
+    uint8_t tag; /* 0 interval, 1 time */
+    int64_t us;
+} CoreDue;
+
 typedef struct CoreEnv {
     void *user;
     int64_t (*clock_us)(void *user);
@@ -53,6 +61,9 @@ typedef struct CoreEnv {
      * `call_seq` 0 at the end; UINT64_MAX for init. What must wrap module code alone (page protection in a test mode)
      * belongs into Module.call_reducer. */
     void (*in_module)(void *user, uint64_t call_seq);
+    /* The call that follows (in_module) is that of a scheduled row; NULL: it has ended. May be NULL. Who restarts a worker that died
+     * in between hands the row to CTL_DUE_DIED, so that a call that kills is not made again and again. */
+    void (*due)(void *user, const CoreDue *due);
     uint32_t slice_rows; /* of core_work; 0: its own measure */
 } CoreEnv;
 
@@ -67,6 +78,9 @@ bool core_accepts_calls(const Core *c); /* ready, and not paused by a publish */
 /* A slice of what is to be done beside the calls: preparing a publish, freeing what the last one left. About a millisecond; outputs as for a
  * call. False: there is nothing (more) to do. */
 bool core_work(Core *c);
+/* Run the one scheduled function that is due longest, if one is due. */
+bool core_due(Core *c);
+int64_t core_due_us(const Core *c); /* when the next one is due, microseconds since 1970; INT64_MAX: none, or none may run */
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
 uint64_t core_offset(const Core *c); /* of the last commit record */

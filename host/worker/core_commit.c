@@ -274,12 +274,14 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
         return FAIL(err, S_TOO_LARGE, "the transaction's changes take more than %u bytes when encoded", (unsigned)COMMIT_BYTES_MAX);
     }
 
-    if (subs_query_count(c->subs)) {
-        uint32_t nchanges;
-        const TableChange *changes = txn_changes(e, &nchanges);
-        if (nchanges)
-            update = subs_evaluate(c->subs, nchanges, changes);
-    }
+    uint32_t nchanges = 0;
+    const TableChange *changes = NULL;
+    if (subs_query_count(c->subs) || c->schema->nscheduled)
+        changes = txn_changes(e, &nchanges);
+    if (nchanges && subs_query_count(c->subs))
+        update = subs_evaluate(c->subs, nchanges, changes);
+    if (nchanges && c->schema->nscheduled)
+        schedule_reserve(c, nchanges, changes);
     ASSERT(l->h || !l->to_caller);
     bool stored = head.nclients || head.nsequences || head.ntables;
     if (stored)
@@ -299,6 +301,8 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
         send_update(c, call_seq, update, mine ? &place : NULL);
     if (stored)
         c->env.commit(c->env.user, buf_bytes(rec));
+    if (nchanges && c->schema->nscheduled)
+        schedule_follow(c, nchanges, changes, MAX(l->timestamp_us, c->env.clock_us(c->env.user)));
     txn_commit(e);
     return S_OK;
 }

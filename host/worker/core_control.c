@@ -62,7 +62,9 @@ static Status schema_make_items(CoreSchema *s, Error *err)
                 unique[t->constraints[k].cols[0]] = true;
         if (t->pk >= 0)
             unique[t->pk] = true;
-        s->tables[i] = (CoreTable){NULL, t, unique};
+        int32_t reducer = t->schedule && s->module ? schema_find_reducer(s, t->schedule->function) : -1;
+        s->tables[i] = (CoreTable){.def = t, .unique = unique, .runs = reducer >= 0, .reducer = reducer};
+        s->nscheduled += reducer >= 0;
     }
     const Module *m = s->module;
     s->nitems = !m ? 0 : m->items ? m->nitems : def->ntables;
@@ -301,6 +303,8 @@ static Status ready(Core *c, Reader *in, Error *err)
                     (unsigned long long)c->offset);
     c->offset = offset;
     c->state = CORE_READY;
+    arena_reset(&c->arena);
+    schedule_rebuild(c, NULL, NULL);
     uint64_t rows = 0;
     for (uint32_t i = 0; i < c->schema->image.def->ntables; i++)
         rows += table_count(c->schema->tables[i].table);
@@ -384,6 +388,16 @@ bool core_control(Core *c, Bytes record)
     case CTL_RESUME:
     case CTL_SWAP:
     case CTL_ABORT: s = core_publish_control(c, kind, &in, &err); break;
+    case CTL_HOLD: c->held = read_u8(&in); return true;
+    case CTL_DUE_DIED: {
+        CoreDue due = {.table = read_u32(&in)};
+        due.key = read_u64(&in);
+        due.tag = read_u8(&in);
+        due.us = read_i64(&in);
+        if (!in.bad && c->state == CORE_READY)
+            schedule_died(c, &due);
+        return true;
+    }
     case CTL_FAULT: fault_line(read_str(&in)); return true;
     case CTL_LOAD:
         s = load(c, &in, &err);

@@ -5,6 +5,7 @@
  *          core_commit.c   one transaction's way out: deltas, frames, commit record
  *          core_control.c  control records: loading, initialising
  *          core_publish.c  the next version beside the running one: prepare, pause, migrate, export, swap
+ *          core_schedule.c scheduled tables: timers, and what they start
  *          api.c           st_api: what a module sees of all this
  * Memory:  `schema` lives from load to swap; `arena` one call; every Buf is kept for the next call. */
 #ifndef HOST_WORKER_CORE_INT_H
@@ -28,6 +29,8 @@ typedef struct CoreTable { /* what st_db.item points to */
     Table *table;          /* NULL: the record is no table */
     const TableDef *def;
     const bool *unique; /* per column: a unique constraint on this column alone */
+    bool runs;          /* scheduled, and the module is here: `reducer` is called for its rows */
+    int32_t reducer;    /* of its schedule */
 } CoreTable;
 
 typedef struct VersionShape {
@@ -47,6 +50,7 @@ typedef struct CoreSchema {
     uint32_t *reducer_slots;
     int32_t lifecycle[LIFECYCLE_NONE]; /* reducer ids or -1 */
     CoreTable *tables;                 /* by position in the definition */
+    uint32_t nscheduled;               /* of them with a schedule */
     uint32_t nitems;
     void **items; /* st_db.item: CoreTable * or NULL */
     /* while it is being prepared: */
@@ -99,6 +103,18 @@ typedef enum CoreState {
     CORE_PAUSED,    /* no calls: SWAP, RESUME or ABORT */
 } CoreState;
 
+/* Timers of scheduled rows (core_schedule.c). All zero: none. */
+typedef struct Timer Timer;
+typedef struct Schedule {
+    Timer *timers;
+    uint32_t ntimers, cap;      /* in use; room */
+    uint32_t used, nfree, free; /* of `timers`: ever used, of these free, first free */
+    uint32_t *heap, nheap;
+    uint32_t *buckets, mask;
+    uint64_t order;
+    uint32_t round;
+} Schedule;
+
 struct Core {
     CoreEnv env;
     CoreState state;
@@ -115,6 +131,8 @@ struct Core {
     bool replayed;      /* a record was replayed: READY must agree with it */
     uint32_t nclients;  /* slots of `clients` */
     Client *clients;
+    Schedule schedule;
+    bool held;   /* by CTL_HOLD: no scheduled function starts */
     Arena arena; /* of the running call */
     Buf frame, record, scratch, text, log;
     size_t *cuts; /* where shared segments go into a FRAME_UPDATE */
@@ -182,6 +200,14 @@ MUST_CHECK Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
 void schema_bind(CoreSchema *s, Engine *e); /* the engine holds this schema now */
 Buf *control_begin(Core *c, ControlKind kind, Status status);
 void control_answer(Core *c, ControlKind kind, Status status, const Error *err);
+
+/* core_schedule.c */
+void schedule_free(Schedule *s);
+void schedule_reserve(Core *c, uint32_t nchanges, const TableChange *changes);                 /* before the commit point ... */
+void schedule_follow(Core *c, uint32_t nchanges, const TableChange *changes, int64_t now_us); /* ... and behind it, which cannot fail */
+/* Timers for all rows. `before`: the schema before a swap, NULL after a load; `carried`: tables of the new one whose rows are the old ones. */
+void schedule_rebuild(Core *c, const SchemaImage *before, const bool *carried);
+void schedule_died(Core *c, const CoreDue *due); /* its function killed the last worker */
 
 /* core_publish.c: PREPARE, PAUSE, EXPORT, RESUME, SWAP, ABORT. Each answers by itself when it succeeds. */
 MUST_CHECK Status core_publish_control(Core *c, ControlKind kind, Reader *in, Error *err);

@@ -375,10 +375,16 @@ static Status swap(Core *c, Error *err)
         return FAIL(err, S_INVALID, "SWAP without a paused publish");
     FAULT_POINT("worker.swap", err);
     CoreSchema *old = c->schema;
+    arena_reset(&c->arena);
+    uint32_t ntables = c->next_schema->image.def->ntables;
+    bool *carried = ARENA_ARRAY(&c->arena, bool, ntables + 1);
+    for (uint32_t i = 0; i < ntables; i++)
+        carried[i] = !engine_next_is_copy(c->next_engine, i);
     engine_swap(c->engine, TAKE(c->next_engine));
     c->schema = TAKE(c->next_schema);
     plan_done(&c->schema->plan); /* it borrows from the definition that goes */
     schema_bind(c->schema, c->engine);
+    schedule_rebuild(c, &old->image, carried);
     uint32_t nfailures;
     const UpdateFailure *failures;
     subs_schema_changed(c->subs, &nfailures, &failures);

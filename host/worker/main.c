@@ -34,6 +34,7 @@ typedef struct Worker {
     uint32_t log_dropped; /* lines lost since the last one that got through */
     uint32_t log_tokens;
     uint64_t log_refill_ns;
+    int64_t due_next_us; /* as told to the host */
 } Worker;
 
 /* Before the rings exist, and when they are of no use. */
@@ -122,6 +123,17 @@ static void env_in_module(void *user, uint64_t call_seq)
     atomic_store_explicit(&c->current_call, call_seq, memory_order_release);
 }
 
+static void env_due(void *user, const CoreDue *due)
+{
+    RingCursors *c = ((Worker *)user)->area.worker_cursors;
+    if (due) {
+        atomic_store_explicit(&c->due_tag, due->tag, memory_order_relaxed);
+        atomic_store_explicit(&c->due_key, due->key, memory_order_relaxed);
+        atomic_store_explicit(&c->due_us, due->us, memory_order_relaxed);
+    }
+    atomic_store_explicit(&c->due_table, due ? due->table : 0, memory_order_release);
+}
+
 /* ---- publication ------------------------------------------------------------------------------------ */
 
 /* True: everything that the worker has produced is visible. */
@@ -152,6 +164,15 @@ static bool publish(Worker *w)
 
 static bool has_backlog(const Worker *w) { return ring_backlog_bytes(&w->frame) || ring_backlog_bytes(&w->commit); }
 
+/* Until the next scheduled function; -1: none waits. Not longer than a minute at a time, since the wall clock may be set. */
+static int due_in_ms(const Worker *w)
+{
+    int64_t due_us = core_due_us(w->core), now_us = clock_wall_us();
+    if (due_us == INT64_MAX || has_backlog(w))
+        return -1;
+    return due_us <= now_us ? 0 : (int)MIN((due_us - now_us + 999) / 1000, (int64_t)60000);
+}
+
 /* Nothing to do: sleep until the bell rings, unless something came while we lay down. */
 static void sleep_for_bell(Worker *w, bool want_calls)
 {
@@ -164,7 +185,8 @@ static void sleep_for_bell(Worker *w, bool want_calls)
     }
     if (idle) {
         struct pollfd p = {.fd = w->area.bells[BELL_WORKER], .events = POLLIN};
-        if (poll(&p, 1, blocked ? BACKLOG_POLL_MS : -1) < 0 && errno != EINTR)
+        int due_ms = due_in_ms(w);
+        if (poll(&p, 1, !blocked ? due_ms : due_ms < 0 ? BACKLOG_POLL_MS : MIN(due_ms, BACKLOG_POLL_MS)) < 0 && errno != EINTR)
             die(WORKER_EXIT_PROTOCOL, "waiting for the host failed");
     }
     bell_sleep_end(&w->area, BELL_WORKER, false);
@@ -220,12 +242,24 @@ static bool call_turn(Worker *w)
     return true;
 }
 
+/* One scheduled function, if one is due: they take turns with the clients' calls, so that neither starves. */
+static bool due_turn(Worker *w)
+{
+    bool ran = !has_backlog(w) && core_due(w->core);
+    w->calls_pending += ran;
+    int64_t next_us = core_due_us(w->core);
+    if (next_us != w->due_next_us)
+        atomic_store_explicit(&w->area.worker_cursors->due_next_us, w->due_next_us = next_us, memory_order_release);
+    return ran;
+}
+
 static void run(Worker *w)
 {
     for (;;) {
         if (!ring_is_empty(&w->control) && !control_turn(w))
             return;
         bool called = call_turn(w);
+        called = due_turn(w) || called;
         check_rings(w);
         /* the third: parts of a long call were read; the rest needs their room */
         bool pending = w->calls_pending || w->outputs_pending || (!called && w->call.tail != w->call.published);
@@ -302,6 +336,7 @@ int main(void)
         .log = env_log,
         .open_module = env_open_module,
         .in_module = env_in_module,
+        .due = env_due,
     };
     w->core = core_new(&env);
     run(w);

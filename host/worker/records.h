@@ -114,6 +114,9 @@ typedef enum ControlKind { /* payload after u8 kind                             
                            CTL_ABORT,  /* empty: whatever is prepared goes                              empty */
                            CTL_STOP,   /* empty: publish everything and exit with status 0              no answer */
                            CTL_LIMITS, /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
+                           CTL_HOLD,   /* u8: 1 no scheduled function starts, 0 they go on                no answer */
+                           CTL_DUE_DIED, /* u32 table_id, u64 key, u8 tag, i64 us: the row whose function the last worker died in; after
+                                            READY                                                         no answer */
                            CTL_FAULT,  /* str: arm a fault point (base/fault.h); test rigs only         no answer */
 } ControlKind;
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |

@@ -42,6 +42,10 @@ typedef struct RingCursors {
     _Alignas(64) _Atomic uint64_t current_call; /* call_seq being executed, 0: none (rule 8: module and query code only) */
     _Atomic uint64_t current_since_ns;          /* CLOCK_MONOTONIC at its start */
     _Atomic uint64_t consumed_call;             /* last call_seq whose outputs are all published */
+    /* the scheduled row whose function runs (core.h, CoreDue); table 0: none. `due_next_us`: when the next one is due, 0: not known */
+    _Atomic uint32_t due_table, due_tag;
+    _Atomic uint64_t due_key;
+    _Atomic int64_t due_us, due_next_us;
 } RingCursors;
 
 typedef struct RingSizes {
