@@ -53,6 +53,7 @@ Database *database_get(Host *h, const uint8_t identity[32])
     snprintf(db->name, sizeof db->name, "%s", db->hex);
     db->operations_tail = &db->operations;
     db->free_slot = CLIENT_NONE;
+    db->wake_us = INT64_MAX;
     db->next_call_seq = 1;
     db->logs = logs_open(h->config.data_dir, db->hex);
     db->idle_since_ns = clock_monotonic_ns();
@@ -284,6 +285,32 @@ void database_release(Database *db)
         db->idle_since_ns = clock_monotonic_ns();
 }
 
+/* ---- databases that run by themselves ---- */
+
+void database_plan_wake(Database *db, int64_t next_us)
+{
+    bool scheduled = db->image.def && module_def_has_schedules(db->image.def);
+    db->wake_us = scheduled ? next_us : INT64_MAX;
+}
+
+static void woken(void *ctx, NetDb *opened, const Error *err)
+{
+    enum { TRY_AGAIN_US = 1000000, BUSY_AGAIN_US = 60000000 };
+    Database *db = ctx;
+    if (opened)
+        database_release(opened);
+    else /* open_known holds it back for longer when it fails again and again; S_BUSY: another host runs it */
+        db->wake_us = clock_wall_us() + (err->code == S_BUSY ? BUSY_AGAIN_US : TRY_AGAIN_US);
+}
+
+void database_wake_when_due(Database *db, int64_t now_us)
+{
+    if (db->state != DB_CLOSED || db->wake_us > now_us || db->operating || db->host->stopping)
+        return;
+    db->wake_us = INT64_MAX;
+    open_known(db, woken, db);
+}
+
 /* ---- calls ---- */
 
 void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot, uint32_t generation, uint32_t schema_version,
@@ -321,6 +348,16 @@ void database_send_call(Database *db, uint8_t kind, uint8_t flags, uint32_t slot
 }
 
 static void feed_starved(Database *db);
+
+/* What refuses calls holds back scheduled functions. */
+static void hold_schedule(Database *db)
+{
+    bool hold = db->pressure == PRESSURE_FULL || db->host->disk_low[0];
+    if (hold == db->held || !db->link)
+        return;
+    atomic_store(&db->link->area.host_cursors->hold, db->held = hold);
+    bell_ring(&db->link->area, BELL_WORKER, false);
+}
 
 void database_flush_calls(Database *db)
 {
@@ -796,6 +833,20 @@ static void recover_after(Operation *op)
     free(err);
 }
 
+/* Did it die in a scheduled function? A one-shot row must not kill the next worker, too; when somebody else killed this one it runs again. */
+static void note_due_death(Database *db)
+{
+    const RingCursors *w = db->link->area.worker_cursors;
+    uint32_t id = atomic_load(&w->due_table);
+    const TableDef *t = id ? schema_image_table(&db->image, id) : NULL;
+    db->died_in = (CoreDue){0};
+    if (!t || !t->schedule || db->killed_from_outside)
+        return;
+    db->died_in = (CoreDue){id, atomic_load(&w->due_key), (uint8_t)atomic_load(&w->due_tag), atomic_load(&w->due_us)};
+    logs_system(db->logs, 0, "`%.*s`, called for row %llu of `%.*s`, ended with the module's process: %s", STR_FMT(t->schedule->function),
+                (unsigned long long)db->died_in.key, STR_FMT(t->name), db->link->exit_text);
+}
+
 static void worker_exited(Database *db)
 {
     Link *link = db->link;
@@ -811,6 +862,7 @@ static void worker_exited(Database *db)
     if (db->crashes++ == 0)
         db->progress_ns = clock_monotonic_ns();
     db->killed_from_outside = link->exit_signal == SIGKILL && !link->killed;
+    note_due_death(db);
     database_operate(db, recover_work, recover_after, NEW(Error));
 }
 
@@ -849,6 +901,7 @@ void database_watch(Database *db)
     if (!db->channel)
         db->channel = net_channel_new(h->net);
     bool again = db->state == DB_RECOVERING;
+    db->held = true; /* every worker begins so (link.c) */
     db->state = DB_OPEN;
     db->idle_since_ns = clock_monotonic_ns();
     for (uint32_t i = 0; !again && i < db->nslots; i++) /* of before it was closed: the catalog tells the module about them */
@@ -858,6 +911,7 @@ void database_watch(Database *db)
     net_channel_progress(db->channel, MAX(durable, atomic_load(&db->complete)), durable);
     if (again)
         database_register_again(db);
+    hold_schedule(db);
     net_channel_writable(db->channel);
     database_drain(db);
     if (db->failure.code != S_OK) { /* storage gave up while we were opening */
@@ -1043,6 +1097,7 @@ void database_fail(Database *db, const Error *err)
         link_reap(db->link);
         database_unwatch(db);
     }
+    database_plan_wake(db, 0);
     logs_system(db->logs, 0, "The database stopped: %s", err->text);
     database_close_clients(db, 1011, err->text);
     database_forget_clients(db);
@@ -1065,6 +1120,7 @@ void database_tick(Database *db)
     db->quota = MAX(db->admitted - db->admitted / 4, (uint32_t)QUOTA_MIN);
     db->admitted = 0;
     feed_starved(db);
+    hold_schedule(db);
 }
 
 void database_set_pressure(Database *db, StoragePressure level, const char *why)

@@ -139,6 +139,10 @@ struct NetDb {
     Buf inflight; /* {u32 length, record}: calls not yet known to be answered, oldest first */
     size_t inflight_head;
 
+    int64_t wake_us; /* when it must be open for its schedule although nobody uses it, microseconds since 1970; INT64_MAX: never */
+    bool held;       /* its scheduled functions are */
+    CoreDue died_in; /* the scheduled row whose function the last worker died in; table 0: none */
+
     Logs *logs;
 };
 
@@ -151,6 +155,9 @@ void database_operate(Database *db, void (*work)(Operation *), void (*after)(Ope
 /* Find by name or identity, open if needed; see NetBackend.open. */
 void database_open(Host *h, Str name_or_identity, void (*done)(void *ctx, NetDb *db, const Error *err), void *ctx);
 void database_release(Database *db);
+/* It may be closed now: when must it be opened again for its schedule? `next_us`: what its worker said, 0: nothing. */
+void database_plan_wake(Database *db, int64_t next_us);
+void database_wake_when_due(Database *db, int64_t now_us);
 
 /* ---- ops.c: sequential operations [job thread] ---- */
 
@@ -220,7 +227,8 @@ struct Host {
     _Atomic bool stopping;
     uint64_t module_counter;
     uint32_t ticks;
-    char disk_low[256]; /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
+    bool schedules_known; /* every database that must run by itself has its wake_us */
+    char disk_low[256];   /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
     int64_t started_us;
 };
 

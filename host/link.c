@@ -67,6 +67,7 @@ Status link_spawn(Link **ret, const LinkConfig *config, Error *err)
         free(link);
         return status;
     }
+    atomic_store(&link->area.host_cursors->hold, 1); /* until it is watched: the death of a scheduled function must be seen */
     ring_writer_init(&link->call, &link->area, RING_CALL, true);
     ring_writer_init(&link->control, &link->area, RING_CONTROL, true);
     ring_reader_init(&link->commit, &link->area, RING_COMMIT, true, RING_RECORD_BYTES_MAX);

@@ -227,12 +227,65 @@ static void watch_disk(Host *h)
         log_info("the disk has room again: calls are taken");
 }
 
+/* ---- databases with schedules: opened although nobody asks (rule 31) ---- */
+
+typedef struct Scheduled {
+    Host *host;
+    Arena arena;
+    uint32_t n;
+    DatabaseInfo *list;
+    Error err;
+} Scheduled;
+
+static void find_scheduled(void *arg)
+{
+    Scheduled *s = arg;
+    if (storage_databases(s->host->storage, &s->arena, NULL, NULL, NULL, &s->n, &s->list, &s->err) != S_OK)
+        ASSERT(s->n == 0 && s->err.code != S_OK);
+}
+
+static void know_scheduled(void *arg)
+{
+    Scheduled *s = arg;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const DatabaseInfo *info = &s->list[i];
+        if (!info->scheduled)
+            continue;
+        Database *db = database_get(s->host, info->identity);
+        char name[72];
+        snprintf(name, sizeof name, "%.*s", info->nnames ? (int)info->names[0].len : 0, info->nnames ? info->names[0].ptr : "");
+        database_identify(db, info->id, info->owner, name);
+        db->wake_us = 0;
+    }
+    if (s->err.code != S_OK) {
+        log_warn("cannot find the databases with schedules yet: %s", s->err.text);
+        s->host->schedules_known = false; /* the tick asks again */
+    }
+    arena_done(&s->arena);
+    free(s);
+}
+
+static void wake_databases(Host *h)
+{
+    int64_t now_us = clock_wall_us();
+    if (!h->schedules_known && !h->stopping) {
+        h->schedules_known = true;
+        Scheduled *s = NEW(Scheduled);
+        s->host = h;
+        host_job(h, find_scheduled, know_scheduled, s);
+    }
+    for (Database *db = h->databases; db; db = db->next)
+        database_wake_when_due(db, now_us);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     Host *h = timer->data;
     if (h->embedded && h->ticks++ % (1000 / HOST_TICK_MS) == 0)
         watch_disk(h);
-    uint64_t now = clock_monotonic_ns();
+    wake_databases(h);
+    uint64_t now = clock_monotonic_ns(), idle_ns = (uint64_t)h->config.idle_close_ms * 1000000u;
+    int64_t wall_us = clock_wall_us();
     for (Database *db = h->databases; db; db = db->next) {
         if (db->state != DB_OPEN || !db->link)
             continue;
@@ -250,7 +303,10 @@ static void on_tick(uv_timer_t *timer)
                      h->config.call_ms_max);
             link_kill(db->link);
         }
-        if (db->refs == 0 && !db->operating && now - db->idle_since_ns > (uint64_t)h->config.idle_close_ms * 1000000u) {
+        int64_t due_us = atomic_load(&w->due_next_us);
+        bool soon = due_us < wall_us + (int64_t)(idle_ns / 1000); /* it would have to open again at once */
+        if (db->refs == 0 && !db->operating && !soon && now - db->idle_since_ns > idle_ns) {
+            database_plan_wake(db, due_us);
             db->state = DB_CLOSING;
             database_unwatch(db);
             database_operate(db, close_work, close_after, NULL);

@@ -322,7 +322,18 @@ static Status load_worker(Loading *l, uint64_t *ret_offset, Error *err)
     uint8_t offset[8];
     store_u64(offset, *ret_offset);
     Bytes part = {offset, 8};
-    return link_control(l->link, CTL_READY, 1, &part, LOAD_TIMEOUT_MS, err);
+    TRY(link_control(l->link, CTL_READY, 1, &part, LOAD_TIMEOUT_MS, err));
+    CoreDue *due = &l->db->died_in;
+    if (!due->table)
+        return S_OK;
+    OWN(buf) Buf died = {0};
+    buf_put_u32(&died, due->table);
+    buf_put_u64(&died, due->key);
+    buf_put_u8(&died, due->tag);
+    buf_put_i64(&died, due->us);
+    *due = (CoreDue){0};
+    part = buf_bytes(&died);
+    return link_send_control(l->link, CTL_DUE_DIED, 1, &part, err);
 }
 
 /* Clients of the host's earlier life: the module hears that they are gone, before anybody else may call. */

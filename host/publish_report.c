@@ -41,8 +41,9 @@ static void say_notices(const ModuleDef *def, Say say, void *to)
 {
     char text[300];
     for (uint32_t i = 0; i < def->ntables; i++)
-        if (def->tables[i].schedule) {
-            snprintf(text, sizeof text, "table `%.*s` is scheduled: its rows are kept, but this edition does not call `%.*s` yet",
+        if (def->tables[i].schedule && !module_def_reducer(def, def->tables[i].schedule->function)) {
+            snprintf(text, sizeof text,
+                     "table `%.*s` is scheduled: its rows are kept, but this edition does not call the procedure `%.*s` yet",
                      STR_FMT(def->tables[i].name), STR_FMT(def->tables[i].schedule->function));
             say(to, text);
         }

@@ -22,8 +22,8 @@ typedef struct Engine Engine;
 typedef struct Table Table;
 
 /* Kinds of S_TOO_LARGE that modules tell apart, as the Error's sqlstate. */
-#define SQLSTATE_SEQUENCE "2200H" /* sequence_generator_limit_exceeded */
-#define SQLSTATE_DELAY    "22008" /* datetime_field_overflow: a schedule too far ahead */
+#define SQLSTATE_SEQUENCE "2200H"                   /* sequence_generator_limit_exceeded */
+#define SQLSTATE_DELAY "22008"                      /* datetime_field_overflow: a schedule too far ahead */
 #define SCHEDULE_DELAY_US_MAX ((int64_t)1000 << 36) /* not reached */
 
 typedef struct EngineLimits {

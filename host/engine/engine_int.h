@@ -14,10 +14,10 @@
 #include "host/engine/engine.h"
 
 enum {
-    PAGE_BYTES = 32 << 10,     /* of rows; a row that needs more gets a page of its own */
-    ROW_BYTES_MAX = 256 << 20, /* text and arrays of one row: a PostgreSQL field ends at 1 GB, bytea travels as hex */
-    INDEXED_BYTES_MAX = 2600,  /* PostgreSQL's btree tuples end at 2,704 bytes with their overhead */
-    SEQUENCE_BLOCK = 4096,     /* values taken at once, at most */
+    PAGE_BYTES = 32 << 10,         /* of rows; a row that needs more gets a page of its own */
+    ROW_BYTES_MAX = 256 << 20,     /* text and arrays of one row: a PostgreSQL field ends at 1 GB, bytea travels as hex */
+    INDEXED_BYTES_MAX = 2600,      /* PostgreSQL's btree tuples end at 2,704 bytes with their overhead */
+    SEQUENCE_BLOCK = 4096,         /* values taken at once, at most */
     SEQUENCE_BLOCKS_MIN = 1 << 16, /* a range is taken in no fewer steps, unless it is smaller */
     CURSOR_EQ_MAX = 4,
     NODE_ENTRIES = 64, /* of a B+tree node */

@@ -429,7 +429,7 @@ static Sequence sequence_now(const NextTable *x, const SequenceDef *d, uint16_t 
     }
     i128 next;
     if (s.started && (!was || x->scans[i]) && !sequence_after(d, s.allocated, &next))
-        s.started = false; /* new, and the largest number is taken already: from the start, where there may be gaps */
+        s.started = false;       /* new, and the largest number is taken already: from the start, where there may be gaps */
     s.dirty = s.written = false; /* the catalog row of the publish tells of it */
     return s;
 }

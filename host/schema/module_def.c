@@ -441,6 +441,14 @@ const ReducerDef *module_def_reducer(const ModuleDef *def, Str name)
     return NULL;
 }
 
+bool module_def_has_schedules(const ModuleDef *def)
+{
+    for (uint32_t i = 0; i < def->ntables; i++)
+        if (def->tables[i].schedule)
+            return true;
+    return false;
+}
+
 int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which)
 {
     for (uint32_t i = 0; which != LIFECYCLE_NONE && i < def->nreducers; i++)

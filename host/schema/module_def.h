@@ -152,6 +152,7 @@ void module_def_unref(ModuleDef *def); /* NULL is fine */
 const TableDef *module_def_table(const ModuleDef *def, Str name);
 int32_t table_def_column(const TableDef *t, Str name); /* -1 when there is none */
 const ReducerDef *module_def_reducer(const ModuleDef *def, Str name);
+bool module_def_has_schedules(const ModuleDef *def);
 int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which); /* reducer id or -1 */
 
 /* Building one in a program (the worker's loader, tests, the simulator): describe the parts, then

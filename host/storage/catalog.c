@@ -176,7 +176,7 @@ Status storage_databases(Storage *s, Arena *a, const Str *name, const uint8_t *i
         "SELECT d.id, d.identity, d.owner, d.schema_version::bigint, v.program_hash,"
         " (SELECT i.program_hash FROM spacetime.versions i WHERE i.database_id = d.id ORDER BY i.reset DESC, CASE WHEN i.reset THEN "
         "-i.schema_version ELSE i.schema_version END LIMIT 1),"
-        " (extract(epoch FROM d.created_at) * 1000000)::bigint, d.schema_name, n.name"
+        " (extract(epoch FROM d.created_at) * 1000000)::bigint, d.schema_name, n.name, coalesce(v.scheduled, true) AND d.schema_version > 0"
         " FROM spacetime.databases d LEFT JOIN spacetime.versions v ON v.database_id = d.id AND v.schema_version = d.schema_version"
         " LEFT JOIN spacetime.names n ON n.database_id = d.id"
         " WHERE ($1::text IS NULL OR d.id = (SELECT m.database_id FROM spacetime.names m WHERE m.name = $1))"
@@ -201,6 +201,7 @@ Status storage_databases(Storage *s, Arena *a, const Str *name, const uint8_t *i
             copy_hash(d->initial_program_hash, r, i, 5, false);
             d->created_us = (int64_t)be_u64(PQgetvalue(r, i, 6));
             d->schema = arena_str(a, str_of(PQgetvalue(r, i, 7)));
+            d->scheduled = PQgetvalue(r, i, 9)[0];
             d->names = &names[i];
         }
         if (!PQgetisnull(r, i, 8)) {

@@ -421,10 +421,12 @@ static Status write_version(PGconn *pg, const Publish *p, Attempt *t, uint64_t b
         params_text(&v, p->plan_json);
     else
         params_null(&v, 25);
+    params_text(&v, module_def_has_schedules(p->new_image->def) ? STR("t") : STR("f"));
     TRY(pg_query(
         pg, NULL, err,
         "INSERT INTO spacetime.versions (database_id, schema_version, program_hash, definition, publisher, duration, reset, plan, ddl,"
-        " migration, plan_json) VALUES ($1, $2, $3, $4, $5, $6 * interval '1 us', $7::boolean, $8, $9, $10, $11::jsonb)",
+        " migration, plan_json, scheduled)"
+        " VALUES ($1, $2, $3, $4, $5, $6 * interval '1 us', $7::boolean, $8, $9, $10, $11::jsonb, $12::boolean)",
         &v, false));
     Params d = {0};
     params_i64(&d, (int64_t)t->id);

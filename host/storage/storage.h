@@ -59,7 +59,8 @@ typedef struct DatabaseInfo {
     uint32_t schema_version;         /* 0: record exists, never published */
     uint8_t program_hash[32], initial_program_hash[32];
     int64_t created_us;
-    Str schema; /* PostgreSQL schema name */
+    Str schema;     /* PostgreSQL schema name */
+    bool scheduled; /* it has scheduled tables, or may have: it runs without being asked */
     uint32_t nnames;
     const Str *names; /* in insertion order */
 } DatabaseInfo;

@@ -39,14 +39,6 @@ struct Module {
     void (*unload)(Module *m); /* frees the Module */
 };
 
-/* A scheduled row whose function runs: its table's id, its primary key, its `at`. */
-typedef struct CoreDue {
-    uint32_t table;
-    uint64_t key;
-    uint8_t tag; /* 0 interval, 1 time */
-    int64_t us;
-} CoreDue;
-
 typedef struct CoreEnv {
     void *user;
     int64_t (*clock_us)(void *user);
@@ -80,7 +72,9 @@ bool core_accepts_calls(const Core *c); /* ready, and not paused by a publish */
 bool core_work(Core *c);
 /* Run the one scheduled function that is due longest, if one is due. */
 bool core_due(Core *c);
-int64_t core_due_us(const Core *c); /* when the next one is due, microseconds since 1970; INT64_MAX: none, or none may run */
+void core_hold(Core *c, bool hold);   /* no scheduled function starts until it is false again */
+int64_t core_due_us(const Core *c);   /* when the next one is due, microseconds since 1970; INT64_MAX: none */
+bool core_may_run_due(const Core *c); /* ready, not paused by a publish, not held */
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
 uint64_t core_offset(const Core *c); /* of the last commit record */

@@ -388,7 +388,6 @@ bool core_control(Core *c, Bytes record)
     case CTL_RESUME:
     case CTL_SWAP:
     case CTL_ABORT: s = core_publish_control(c, kind, &in, &err); break;
-    case CTL_HOLD: c->held = read_u8(&in); return true;
     case CTL_DUE_DIED: {
         CoreDue due = {.table = read_u32(&in)};
         due.key = read_u64(&in);

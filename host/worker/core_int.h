@@ -132,7 +132,7 @@ struct Core {
     uint32_t nclients;  /* slots of `clients` */
     Client *clients;
     Schedule schedule;
-    bool held;   /* by CTL_HOLD: no scheduled function starts */
+    bool held;   /* core_hold */
     Arena arena; /* of the running call */
     Buf frame, record, scratch, text, log;
     size_t *cuts; /* where shared segments go into a FRAME_UPDATE */
@@ -203,7 +203,7 @@ void control_answer(Core *c, ControlKind kind, Status status, const Error *err);
 
 /* core_schedule.c */
 void schedule_free(Schedule *s);
-void schedule_reserve(Core *c, uint32_t nchanges, const TableChange *changes);                 /* before the commit point ... */
+void schedule_reserve(Core *c, uint32_t nchanges, const TableChange *changes);                /* before the commit point ... */
 void schedule_follow(Core *c, uint32_t nchanges, const TableChange *changes, int64_t now_us); /* ... and behind it, which cannot fail */
 /* Timers for all rows. `before`: the schema before a swap, NULL after a load; `carried`: tables of the new one whose rows are the old ones. */
 void schedule_rebuild(Core *c, const SchemaImage *before, const bool *carried);

@@ -259,11 +259,10 @@ void schedule_rebuild(Core *c, const SchemaImage *before, const bool *carried)
             add_rows(c, c->schema->tables[i].table, now_us);
 }
 
-int64_t core_due_us(const Core *c)
-{
-    const Schedule *s = &c->schedule;
-    return s->nheap && !c->held && core_accepts_calls(c) ? s->timers[s->heap[0]].due_us : INT64_MAX;
-}
+void core_hold(Core *c, bool hold) { c->held = hold; }
+
+int64_t core_due_us(const Core *c) { return c->schedule.nheap ? c->schedule.timers[c->schedule.heap[0]].due_us : INT64_MAX; }
+bool core_may_run_due(const Core *c) { return !c->held && core_accepts_calls(c); }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
@@ -321,7 +320,7 @@ bool core_due(Core *c)
 {
     Schedule *s = &c->schedule;
     int64_t now_us = c->env.clock_us(c->env.user);
-    if (core_due_us(c) > now_us)
+    if (core_due_us(c) > now_us || !core_may_run_due(c))
         return false;
     Timer *timer = &s->timers[s->heap[0]];
     heap_remove(s, timer);

@@ -168,7 +168,7 @@ static bool has_backlog(const Worker *w) { return ring_backlog_bytes(&w->frame) 
 static int due_in_ms(const Worker *w)
 {
     int64_t due_us = core_due_us(w->core), now_us = clock_wall_us();
-    if (due_us == INT64_MAX || has_backlog(w))
+    if (due_us == INT64_MAX || has_backlog(w) || !core_may_run_due(w->core))
         return -1;
     return due_us <= now_us ? 0 : (int)MIN((due_us - now_us + 999) / 1000, (int64_t)60000);
 }
@@ -245,6 +245,7 @@ static bool call_turn(Worker *w)
 /* One scheduled function, if one is due: they take turns with the clients' calls, so that neither starves. */
 static bool due_turn(Worker *w)
 {
+    core_hold(w->core, atomic_load_explicit(&w->area.host_cursors->hold, memory_order_acquire));
     bool ran = !has_backlog(w) && core_due(w->core);
     w->calls_pending += ran;
     int64_t next_us = core_due_us(w->core);

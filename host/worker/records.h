@@ -114,10 +114,9 @@ typedef enum ControlKind { /* payload after u8 kind                             
                            CTL_ABORT,  /* empty: whatever is prepared goes                              empty */
                            CTL_STOP,   /* empty: publish everything and exit with status 0              no answer */
                            CTL_LIMITS, /* u64 database bytes, u64 txn bytes, u64 txn rows               no answer */
-                           CTL_HOLD,   /* u8: 1 no scheduled function starts, 0 they go on                no answer */
                            CTL_DUE_DIED, /* u32 table_id, u64 key, u8 tag, i64 us: the row whose function the last worker died in; after
                                             READY                                                         no answer */
-                           CTL_FAULT,  /* str: arm a fault point (base/fault.h); test rigs only         no answer */
+                           CTL_FAULT,    /* str: arm a fault point (base/fault.h); test rigs only         no answer */
 } ControlKind;
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |
  *       identity[32] of the database | identity[32] of the owner |
@@ -129,6 +128,14 @@ typedef enum ControlKind { /* payload after u8 kind                             
  * DESCRIBE's answer goes on with blob migrations (migration.h).
  * PAUSED: u16 nsequences, blob of as many sequence parts of commit.h: where the new version's auto-increment columns stand |
  *       u32 n x u32 table_id: tables of the new version that the migrations' functions have changed. */
+
+/* What a crash is blamed on beside a call; see ring.h. A scheduled row whose function runs: its table's id, its primary key, its `at`. */
+typedef struct CoreDue {
+    uint32_t table;
+    uint64_t key;
+    uint8_t tag; /* 0 interval, 1 time */
+    int64_t us;
+} CoreDue;
 
 /* ---- RING_LOG -------------------------------------------------------------------------------- */
 

@@ -46,6 +46,8 @@ typedef struct RingCursors {
     _Atomic uint32_t due_table, due_tag;
     _Atomic uint64_t due_key;
     _Atomic int64_t due_us, due_next_us;
+    /* host's area only: no scheduled function may start; ring the bell after it is taken back */
+    _Atomic uint32_t hold;
 } RingCursors;
 
 typedef struct RingSizes {
