@@ -419,6 +419,7 @@ static void slot_give(Database *db, uint32_t slot)
     while (s->nsets)
         query_set_drop(s, 0);
     free(s->sets);
+    free((void *)s->claims.ptr);
     uint32_t generation = s->generation + 1;
     *s = (Slot){.generation = generation, .next_free = db->free_slot};
     db->free_slot = slot;
@@ -467,7 +468,7 @@ static Status admit(Database *db, Error *err)
 }
 
 static Status backend_connect(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16],
-                              bool http, Error *err)
+                              Str claims, bool http, Error *err)
 {
     (void)user;
     Status status = admit(db, err);
@@ -486,9 +487,11 @@ static Status backend_connect(void *user, NetDb *db, NetClient *client, const ui
     s->schema_version = db->image.version;
     memcpy(s->identity, identity, 32);
     memcpy(s->connection_id, connection_id, 16);
+    if (claims.len <= CLAIMS_BYTES_MAX)
+        s->claims = str_dup(claims);
     net_client_set_data(client, (void *)(uintptr_t)(slot + 1));
-    const Bytes parts[] = {{identity, 32}, {connection_id, 16}};
-    database_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 2,
+    const Bytes parts[] = {{identity, 32}, {connection_id, 16}, str_bytes(s->claims)};
+    database_send_call(db, CALL_CONNECT, (http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation, s->schema_version, 3,
                        parts);
     return S_OK;
 }
@@ -547,8 +550,8 @@ static void backend_disconnect(void *user, NetDb *db, NetClient *client)
         slot_give(db, slot);
         return;
     }
-    const Bytes parts[] = {{s->identity, 32}, {s->connection_id, 16}};
-    database_send_call(db, CALL_DISCONNECT, s->http ? CALL_HTTP : 0, slot, s->generation, s->schema_version, 2, parts);
+    const Bytes parts[] = {{s->identity, 32}, {s->connection_id, 16}, str_bytes(s->claims)};
+    database_send_call(db, CALL_DISCONNECT, s->http ? CALL_HTTP : 0, slot, s->generation, s->schema_version, 3, parts);
 }
 
 /* ---- frames ---- */
@@ -1012,8 +1015,8 @@ void database_register_again(Database *db)
         if (!s->used || !s->connected)
             continue;
         uint8_t flags = CALL_SILENT | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0);
-        const Bytes who[] = {{s->identity, 32}, {s->connection_id, 16}};
-        database_send_call(db, CALL_CONNECT, flags, i, s->generation, s->schema_version, 2, who);
+        const Bytes who[] = {{s->identity, 32}, {s->connection_id, 16}, str_bytes(s->claims)};
+        database_send_call(db, CALL_CONNECT, flags, i, s->generation, s->schema_version, 3, who);
         for (uint32_t k = 0; k < s->nsets; k++) {
             QuerySet *q = &s->sets[k];
             if (!q->applied)
@@ -1064,6 +1067,7 @@ void database_forget_clients(Database *db)
         while (db->slots[i].nsets)
             query_set_drop(&db->slots[i], 0);
         free(db->slots[i].sets);
+        free((void *)db->slots[i].claims.ptr);
     }
     free(db->slots);
     db->slots = NULL;
@@ -1161,6 +1165,12 @@ static ModuleDef *backend_definition(void *user, NetDb *db, uint32_t *ret_versio
     return module_def_ref(db->image.def);
 }
 
+static void backend_call_refused(void *user, NetDb *db, Str function, Str text)
+{
+    (void)user;
+    logs_write(db->logs, 0, clock_wall_us(), function, STR(""), 0, text);
+}
+
 NetBackend database_backend(Host *h)
 {
     return (NetBackend){
@@ -1172,6 +1182,7 @@ NetBackend database_backend(Host *h)
         .client_connect = backend_connect,
         .client_call = backend_call,
         .client_disconnect = backend_disconnect,
+        .call_refused = backend_call_refused,
         .request = api_request,
         .request_gone = api_request_gone,
     };

@@ -68,6 +68,7 @@ typedef struct Slot {
     bool used, http, owner, connected; /* connected: FRAME_CONNECTED was accepting */
     uint32_t schema_version;           /* when it connected */
     uint8_t identity[32], connection_id[16];
+    Str claims; /* of its token; the slot's own */
     uint32_t nsets, cap_sets;
     QuerySet *sets;
     uint32_t called[CALLED_KEPT], ncalled; /* hashes of the functions that it has called last, a ring; for what a publish would disturb */

@@ -284,14 +284,25 @@ static void note_client(Loading *l, const CommitClient *c)
 {
     for (uint32_t i = 0; i < l->nclients; i++)
         if (memcmp(l->clients[i].identity, c->identity, 32) == 0 && memcmp(l->clients[i].connection_id, c->connection_id, 16) == 0) {
-            if (!c->connected)
+            if (!c->connected) {
+                free((void *)l->clients[i].claims.ptr);
                 l->clients[i] = l->clients[--l->nclients];
+            }
             return;
         }
     if (!c->connected)
         return;
     l->clients = x_realloc(l->clients, (l->nclients + 1) * sizeof *l->clients);
-    l->clients[l->nclients++] = *c;
+    CommitClient *kept = &l->clients[l->nclients++];
+    *kept = *c;
+    kept->claims = str_dup(c->claims);
+}
+
+static void forget_loaded_clients(Loading *l)
+{
+    for (uint32_t i = 0; i < l->nclients; i++)
+        free((void *)l->clients[i].claims.ptr);
+    free(l->clients);
 }
 
 static Status load_client(void *user, const CommitClient *client, Error *err)
@@ -341,10 +352,10 @@ static void send_recovered_disconnects(void *arg)
 {
     Loading *l = arg;
     for (uint32_t i = 0; i < l->nclients; i++) {
-        const Bytes parts[] = {{l->clients[i].identity, 32}, {l->clients[i].connection_id, 16}};
+        const Bytes parts[] = {{l->clients[i].identity, 32}, {l->clients[i].connection_id, 16}, str_bytes(l->clients[i].claims)};
         DbState was = l->db->state;
         l->db->state = DB_OPEN; /* the link is ours and loaded; database_watch follows */
-        database_send_call(l->db, CALL_DISCONNECT, 0, CLIENT_NONE, 0, l->db->image.version, 2, parts);
+        database_send_call(l->db, CALL_DISCONNECT, 0, CLIENT_NONE, 0, l->db->image.version, 3, parts);
         l->db->state = was;
     }
     database_flush_calls(l->db);
@@ -392,7 +403,7 @@ Status op_open(Database *db, Error *err)
         host_on_loop(h, send_recovered_disconnects, &l);
         log_info("database %s: open at offset %llu, schema version %u", db->name, (unsigned long long)offset, db->image.version);
     }
-    free(l.clients);
+    forget_loaded_clients(&l);
     return status;
 }
 
@@ -447,7 +458,7 @@ static Status replace_worker(Database *db, uint64_t expected, Error *err)
         uint64_t offset = 0;
         *err = (Error){0};
         Status status = load_worker(&l, &offset, err);
-        free(l.clients);
+        forget_loaded_clients(&l);
         if (status == S_OK && offset != expected)
             status = FAIL(err, S_INTERNAL, "the log ends at offset %llu, the dead worker had completed %llu", (unsigned long long)offset,
                           (unsigned long long)expected);

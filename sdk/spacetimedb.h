@@ -168,6 +168,7 @@ ST_I_FN st_schedule_at st_at(st_timestamp when)       { return ST_I_LIT(st_sched
 typedef enum st_status {
     ST_OK               = 0,
     ST_E_USER           = 1,  /* your own error: what st_fail returns */
+    ST_E_NO_STOPWATCH   = 7,  /* this stopwatch was not started, or has been stopped */
     ST_E_UNIQUE         = 12, /* a row with this value in a unique column or primary key exists */
     ST_E_DELAY_TOO_LONG = 13, /* a schedule more than about two years ahead */
     ST_E_NO_ROW         = 15, /* update: no row has this key */
@@ -243,6 +244,20 @@ typedef struct st_proc_ctx {
 #define st_log_info(ctx, ...)  ST_I_LOG(ctx, ST_LOG_INFO, __VA_ARGS__)
 #define st_log_debug(ctx, ...) ST_I_LOG(ctx, ST_LOG_DEBUG, __VA_ARGS__)
 #define st_log_trace(ctx, ...) ST_I_LOG(ctx, ST_LOG_TRACE, __VA_ARGS__)
+
+/* `uint32_t w = st_stopwatch(ctx, "sorting"); ... st_stopwatch_end(ctx, w);` - writes how long it took to the log, as a line of
+ * level info: "sorting: 1.204 ms". At most 32 in a call. ST_E_NO_STOPWATCH: it was not started, or has ended. */
+#define st_stopwatch(ctx, name)   ((ctx)->api->stopwatch_start((ctx)->call, (name)))
+#define st_stopwatch_end(ctx, id) ((ctx)->api->stopwatch_end((ctx)->call, (id), ST_I_LOC({ __FILE__, __func__, __LINE__ })))
+
+/* The claims of the caller's token (JWT): of the connection that calls, as they were when it was made. The host has verified signature
+ * and expiry; whether you trust the issuer is yours to say. st_claims: all of them, JSON text. st_claim: one text of the
+ * member `name`, which may be a string or a list of strings; ptr is NULL when there is none:
+ *     st_str issuer = st_claim(ctx, "iss", 0), subject = st_claim(ctx, "sub", 0);
+ *     for (uint32_t i = 0; (who = st_claim(ctx, "aud", i)).ptr; i++) ...
+ * Empty in init, scheduled calls and migrations. */
+#define st_claims(ctx)               ((ctx)->api->claims((ctx)->call))
+#define st_claim(ctx, name, index)   ((ctx)->api->claim((ctx)->call, (name), (index)))
 
 /* `point *p = st_alloc(ctx, n * sizeof *p);` - zeroed scratch memory, aligned for every type, released by
  * the host when the call ends. Never NULL: a call that exceeds its memory limit ends there. */
@@ -578,7 +593,7 @@ typedef struct st_http_response {
  * own minor has), and so may st_module_desc and st_item, which tell their sizes. st_type, st_field and
  * everything in rows stay as they are; constants keep their numbers. tests/sdk/abi.c holds us to it. */
 #define ST_ABI_MAJOR 1
-#define ST_ABI_MINOR 1 /* 1: hash and direct indexes, sequences, names, migrations; nothing of minor 0 changed */
+#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations; 2: claims, stopwatches. Nothing before changed */
 #define ST_MAGIC 0x315453u /* "ST1" */
 
 /* What a type is. The size, alignment and offsets are as compiled; the host recomputes them and refuses a
@@ -772,6 +787,12 @@ struct st_api {
     void (*random)(st_call *, void *buffer, size_t size);
     /* Delete the row equal to *row in every column; true if there was one. */
     bool (*erase_row)(st_db *, uint32_t item, const void *row);
+    /* since minor 2. claims: JSON text; claim: the index-th text of a member, ptr NULL when there is none; both empty without a token. */
+    st_str (*claims)(st_call *);
+    st_str (*claim)(st_call *, const char *name, uint32_t index);
+    /* UINT32_MAX: too many in this call; ending that is ST_E_NO_STOPWATCH, as is ending one twice. */
+    uint32_t (*stopwatch_start)(st_call *, const char *name);
+    st_status (*stopwatch_end)(st_call *, uint32_t id, const st_log_loc *);
 };
 
 /* ---- 4.2 Inside the macros ----
@@ -945,7 +966,7 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
 /* The way out of a view: T_rows is what `out` points to. */
 #define ST_I_ROWS(T) \
     typedef struct T##_rows { const st_api *api; void *host; } T##_rows; \
-    ST_I_CHECKED ST_I_FN st_status T##_emit(T##_rows *out, const T *row) { return out->api->emit(out->host, row); }
+    ST_I_CHECKED ST_I_FN st_status T##_emit(T##_rows *st_i_out, const T *st_i_row) { return st_i_out->api->emit(st_i_out->host, st_i_row); }
 
 #define ST_I_STRUCT(T, ...) \
     typedef struct T { ST_I_EACH(ST_I_MEMBER, T, __VA_ARGS__) } T; \
@@ -1086,11 +1107,11 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
     ST_I_DESCRIBE_FIELDS(T, ST_K_STRUCT)
 #define ST_I_READERS(T) \
     typedef struct T##_iter { st_cursor cursor; const st_db *db; } T##_iter; \
-    ST_I_FN T##_iter T##_each(T##_iter it) { return it; } \
-    ST_I_FN const T *T##_next(T##_iter *it) { return (const T *)it->db->api->next(it->db, &it->cursor); } \
-    ST_I_FN T##_iter T##_all(st_db *db) \
-        { return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 0, NULL, 0, NULL, NULL, NULL), db }; } \
-    ST_I_FN uint64_t T##_count(const st_db *db) { return db->api->count(db, ST_I_ORD(T)); }
+    ST_I_FN T##_iter T##_each(T##_iter st_i_it) { return st_i_it; } \
+    ST_I_FN const T *T##_next(T##_iter *st_i_it) { return (const T *)st_i_it->db->api->next(st_i_it->db, &st_i_it->cursor); } \
+    ST_I_FN T##_iter T##_all(st_db *st_i_db) \
+        { return ST_I_LIT(T##_iter){ st_i_db->api->scan(st_i_db, ST_I_ORD(T), 0, NULL, 0, NULL, NULL, NULL), st_i_db }; } \
+    ST_I_FN uint64_t T##_count(const st_db *st_i_db) { return st_i_db->api->count(st_i_db, ST_I_ORD(T)); }
 
 #define ST_I_TABLE(T, flags_, ...) \
     ST_I_ROW(T, __VA_ARGS__) \
@@ -1098,12 +1119,12 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
         { ST_ITEM_TABLE, flags_, #T, &st_typedesc_##T, NULL, NULL, NULL, 0, NULL }; \
     ST_I_PUT(T) \
     ST_I_READERS(T) \
-    ST_I_FN uint64_t T##_clear(st_db *db) { return db->api->erase(db, ST_I_ORD(T), 0, NULL, NULL); } \
-    ST_I_FN bool T##_delete(st_db *db, const T *row) { return db->api->erase_row(db, ST_I_ORD(T), row); } \
-    ST_I_CHECKED ST_I_FN st_status T##_insert(st_db *db, T *row) \
-        { return db->api->insert(db, ST_I_ORD(T), row, false); } \
-    ST_I_CHECKED ST_I_FN st_status T##_try_insert(st_db *db, T *row) \
-        { return db->api->insert(db, ST_I_ORD(T), row, true); } \
+    ST_I_FN uint64_t T##_clear(st_db *st_i_db) { return st_i_db->api->erase(st_i_db, ST_I_ORD(T), 0, NULL, NULL); } \
+    ST_I_FN bool T##_delete(st_db *st_i_db, const T *st_i_row) { return st_i_db->api->erase_row(st_i_db, ST_I_ORD(T), st_i_row); } \
+    ST_I_CHECKED ST_I_FN st_status T##_insert(st_db *st_i_db, T *st_i_row) \
+        { return st_i_db->api->insert(st_i_db, ST_I_ORD(T), st_i_row, false); } \
+    ST_I_CHECKED ST_I_FN st_status T##_try_insert(st_db *st_i_db, T *st_i_row) \
+        { return st_i_db->api->insert(st_i_db, ST_I_ORD(T), st_i_row, true); } \
     ST_I_ROWS(T) \
     ST_I_EACH(ST_I_ACCESS, T, __VA_ARGS__) \
     struct st_semicolon_expected
@@ -1131,17 +1152,17 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_READ_UNIQUE_HASH(T, type, name)   ST_I_READ_UNIQUE(T, type, name)
 #define ST_I_READ_UNIQUE_DIRECT(T, type, name) ST_I_READ_UNIQUE(T, type, name)
 #define ST_I_READ_UNIQUE(T, type, name) \
-    ST_I_FN const T *T##_find_by_##name(const st_db *db, type key) \
-        { return (const T *)db->api->find(db, ST_I_ORD(T), st_col_##T##_##name, &key); }
+    ST_I_FN const T *T##_find_by_##name(const st_db *st_i_db, type st_i_key) \
+        { return (const T *)st_i_db->api->find(st_i_db, ST_I_ORD(T), st_col_##T##_##name, &st_i_key); }
 #define ST_I_READ_HASH(T, type, name) \
-    ST_I_FN T##_iter T##_by_##name(const st_db *db, type key) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
-          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 1, eq, NULL, NULL), db }; }
+    ST_I_FN T##_iter T##_by_##name(const st_db *st_i_db, type st_i_key) \
+        { const uint16_t st_i_col[1] = { st_col_##T##_##name }; const void *const st_i_eq[1] = { &st_i_key }; \
+          return ST_I_LIT(T##_iter){ st_i_db->api->scan(st_i_db, ST_I_ORD(T), 1, st_i_col, 1, st_i_eq, NULL, NULL), st_i_db }; }
 #define ST_I_READ_INDEX(T, type, name) \
     ST_I_READ_HASH(T, type, name) \
-    ST_I_FN T##_iter T##_by_##name##_range(const st_db *db, const type *lo, const type *hi) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; \
-          return ST_I_LIT(T##_iter){ db->api->scan(db, ST_I_ORD(T), 1, col, 0, NULL, lo, hi), db }; }
+    ST_I_FN T##_iter T##_by_##name##_range(const st_db *st_i_db, const type *st_i_lo, const type *st_i_hi) \
+        { const uint16_t st_i_col[1] = { st_col_##T##_##name }; \
+          return ST_I_LIT(T##_iter){ st_i_db->api->scan(st_i_db, ST_I_ORD(T), 1, st_i_col, 0, NULL, st_i_lo, st_i_hi), st_i_db }; }
 
 #define ST_I_ACCESS(T, tuple) ST_I_OPEN(ST_I_ACCESS_, T, tuple)
 #define ST_I_ACCESS_(T, type, name, attr, ...) ST_I_ACCESS_##attr(T, type, name)
@@ -1156,17 +1177,17 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_ACCESS_UNIQUE_DIRECT(T, type, name) ST_I_ACCESS_UNIQUE(T, type, name)
 #define ST_I_ACCESS_UNIQUE(T, type, name) \
     ST_I_READ_UNIQUE(T, type, name) \
-    ST_I_FN bool T##_delete_by_##name(st_db *db, type key) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
-          return db->api->erase(db, ST_I_ORD(T), 1, col, eq) != 0; } \
-    ST_I_CHECKED ST_I_FN st_status T##_update_by_##name(st_db *db, T *row) \
-        { return db->api->update(db, ST_I_ORD(T), st_col_##T##_##name, row, false); }
+    ST_I_FN bool T##_delete_by_##name(st_db *st_i_db, type st_i_key) \
+        { const uint16_t st_i_col[1] = { st_col_##T##_##name }; const void *const st_i_eq[1] = { &st_i_key }; \
+          return st_i_db->api->erase(st_i_db, ST_I_ORD(T), 1, st_i_col, st_i_eq) != 0; } \
+    ST_I_CHECKED ST_I_FN st_status T##_update_by_##name(st_db *st_i_db, T *st_i_row) \
+        { return st_i_db->api->update(st_i_db, ST_I_ORD(T), st_col_##T##_##name, st_i_row, false); }
 #define ST_I_ACCESS_INDEX(T, type, name) ST_I_READ_INDEX(T, type, name) ST_I_DELETE_BY(T, type, name)
 #define ST_I_ACCESS_HASH(T, type, name)  ST_I_READ_HASH(T, type, name) ST_I_DELETE_BY(T, type, name)
 #define ST_I_DELETE_BY(T, type, name) \
-    ST_I_FN uint64_t T##_delete_by_##name(st_db *db, type key) \
-        { const uint16_t col[1] = { st_col_##T##_##name }; const void *const eq[1] = { &key }; \
-          return db->api->erase(db, ST_I_ORD(T), 1, col, eq); }
+    ST_I_FN uint64_t T##_delete_by_##name(st_db *st_i_db, type st_i_key) \
+        { const uint16_t st_i_col[1] = { st_col_##T##_##name }; const void *const st_i_eq[1] = { &st_i_key }; \
+          return st_i_db->api->erase(st_i_db, ST_I_ORD(T), 1, st_i_col, st_i_eq); }
 
 /* Indexes over several columns: key parameters for all but the last, bounds for the last. */
 #define ST_I_INDEX1(T, ix, a) \
@@ -1178,21 +1199,21 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_INDEX8(T, ix, ...) ST_I_INDEX_TOO_MANY(T)
 #define ST_I_INDEX2(T, ix, a, b) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) \
-    ST_I_INDEX_OF(T, ix, 2, (const st_db *db, ST_I_TYPEOF(T, a) k1), \
-        (const st_db *db, ST_I_TYPEOF(T, a) k1, const ST_I_TYPEOF(T, b) *lo, const ST_I_TYPEOF(T, b) *hi), \
-        (&k1), st_col_##T##_##a, st_col_##T##_##b)
+    ST_I_INDEX_OF(T, ix, 2, (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1), \
+        (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1, const ST_I_TYPEOF(T, b) *st_i_lo, const ST_I_TYPEOF(T, b) *st_i_hi), \
+        (&st_i_k1), st_col_##T##_##a, st_col_##T##_##b)
 #define ST_I_INDEX3(T, ix, a, b, c) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) \
-    ST_I_INDEX_OF(T, ix, 3, (const st_db *db, ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2), \
-        (const st_db *db, ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, \
-         const ST_I_TYPEOF(T, c) *lo, const ST_I_TYPEOF(T, c) *hi), \
-        (&k1, &k2), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c)
+    ST_I_INDEX_OF(T, ix, 3, (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2), \
+        (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2, \
+         const ST_I_TYPEOF(T, c) *st_i_lo, const ST_I_TYPEOF(T, c) *st_i_hi), \
+        (&st_i_k1, &st_i_k2), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c)
 #define ST_I_INDEX4(T, ix, a, b, c, d) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) ST_I_INDEX_KEY(T, ix, d) \
-    ST_I_INDEX_OF(T, ix, 4, (const st_db *db, ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3), \
-        (const st_db *db, ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3, \
-         const ST_I_TYPEOF(T, d) *lo, const ST_I_TYPEOF(T, d) *hi), \
-        (&k1, &k2, &k3), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
+    ST_I_INDEX_OF(T, ix, 4, (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2, ST_I_TYPEOF(T, c) st_i_k3), \
+        (const st_db *st_i_db, ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2, ST_I_TYPEOF(T, c) st_i_k3, \
+         const ST_I_TYPEOF(T, d) *st_i_lo, const ST_I_TYPEOF(T, d) *st_i_hi), \
+        (&st_i_k1, &st_i_k2, &st_i_k3), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
 #define ST_I_HASH_INDEX1(T, ix, a) \
     ST_I_ASSERT(0, "index '" #ix "' of table '" #T "': for one column write (type, " #a ", HASH) in the table");
 #define ST_I_HASH_INDEX2(T, ix, ...) ST_I_WHOLE2(ST_I_HASH_INDEX_OF, T, ix, __VA_ARGS__)
@@ -1214,31 +1235,31 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 /* Key parameters for all columns. */
 #define ST_I_WHOLE2(OF, T, ix, a, b) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) \
-    OF(T, ix, 2, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2), (&k1, &k2), st_col_##T##_##a, st_col_##T##_##b)
+    OF(T, ix, 2, (ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2), (&st_i_k1, &st_i_k2), st_col_##T##_##a, st_col_##T##_##b)
 #define ST_I_WHOLE3(OF, T, ix, a, b, c) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) \
-    OF(T, ix, 3, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3), (&k1, &k2, &k3), \
+    OF(T, ix, 3, (ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2, ST_I_TYPEOF(T, c) st_i_k3), (&st_i_k1, &st_i_k2, &st_i_k3), \
         st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c)
 #define ST_I_WHOLE4(OF, T, ix, a, b, c, d) \
     ST_I_INDEX_KEY(T, ix, a) ST_I_INDEX_KEY(T, ix, b) ST_I_INDEX_KEY(T, ix, c) ST_I_INDEX_KEY(T, ix, d) \
-    OF(T, ix, 4, (ST_I_TYPEOF(T, a) k1, ST_I_TYPEOF(T, b) k2, ST_I_TYPEOF(T, c) k3, ST_I_TYPEOF(T, d) k4), \
-        (&k1, &k2, &k3, &k4), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
+    OF(T, ix, 4, (ST_I_TYPEOF(T, a) st_i_k1, ST_I_TYPEOF(T, b) st_i_k2, ST_I_TYPEOF(T, c) st_i_k3, ST_I_TYPEOF(T, d) st_i_k4), \
+        (&st_i_k1, &st_i_k2, &st_i_k3, &st_i_k4), st_col_##T##_##a, st_col_##T##_##b, st_col_##T##_##c, st_col_##T##_##d)
 #define ST_I_HASH_INDEX_OF(T, ix, n_, KEY_PARAMS, KEYS, ...) \
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, ST_INDEX_HASH, n_, __VA_ARGS__) \
-    ST_I_FN T##_iter T##_##ix(const st_db *db, ST_I_UNWRAP KEY_PARAMS) \
-        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
+    ST_I_FN T##_iter T##_##ix(const st_db *st_i_db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const st_i_eq[n_] = { ST_I_UNWRAP KEYS }; \
           return ST_I_LIT(T##_iter){ \
-              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL), db }; } \
+              st_i_db->api->scan(st_i_db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, st_i_eq, NULL, NULL), st_i_db }; } \
     struct st_semicolon_expected
 #define ST_I_UNIQUE_OF(T, ix, n_, KEY_PARAMS, KEYS, ...) \
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_UNIQUE, 0, n_, __VA_ARGS__) \
-    ST_I_FN const T *T##_find_##ix(const st_db *db, ST_I_UNWRAP KEY_PARAMS) \
-        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
-          st_cursor found = db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, eq, NULL, NULL); \
-          return (const T *)db->api->next(db, &found); } \
-    ST_I_FN bool T##_delete_##ix(st_db *db, ST_I_UNWRAP KEY_PARAMS) \
-        { const void *const eq[n_] = { ST_I_UNWRAP KEYS }; \
-          return db->api->erase(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, eq) != 0; } \
+    ST_I_FN const T *T##_find_##ix(const st_db *st_i_db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const st_i_eq[n_] = { ST_I_UNWRAP KEYS }; \
+          st_cursor st_i_found = st_i_db->api->scan(st_i_db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_, st_i_eq, NULL, NULL); \
+          return (const T *)st_i_db->api->next(st_i_db, &st_i_found); } \
+    ST_I_FN bool T##_delete_##ix(st_db *st_i_db, ST_I_UNWRAP KEY_PARAMS) \
+        { const void *const st_i_eq[n_] = { ST_I_UNWRAP KEYS }; \
+          return st_i_db->api->erase(st_i_db, ST_I_ORD(T), n_, st_ix_##T##_##ix, st_i_eq) != 0; } \
     struct st_semicolon_expected
 #define ST_I_INDEX_RECORD(T, ix, kind_, flags_, n_, ...) \
     static const uint16_t st_ix_##T##_##ix[n_] = { __VA_ARGS__ }; \
@@ -1251,13 +1272,13 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_INDEX_OF(T, ix, n_, PREFIX, RANGE, KEYS, ...) \
     ST_I_INDEX_RECORD(T, ix, ST_ITEM_INDEX, 0, n_, __VA_ARGS__) \
     ST_I_FN T##_iter T##_##ix PREFIX \
-        { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
+        { const void *const st_i_eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
           return ST_I_LIT(T##_iter){ \
-              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, NULL, NULL), db }; } \
+              st_i_db->api->scan(st_i_db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, st_i_eq, NULL, NULL), st_i_db }; } \
     ST_I_FN T##_iter T##_##ix##_range RANGE \
-        { const void *const eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
+        { const void *const st_i_eq[n_ - 1] = { ST_I_UNWRAP KEYS }; \
           return ST_I_LIT(T##_iter){ \
-              db->api->scan(db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, eq, lo, hi), db }; } \
+              st_i_db->api->scan(st_i_db, ST_I_ORD(T), n_, st_ix_##T##_##ix, n_ - 1, st_i_eq, st_i_lo, st_i_hi), st_i_db }; } \
     struct st_semicolon_expected
 
 #define ST_I_SEQUENCE(T, column, start_, min_, max_, increment_) \

@@ -78,6 +78,14 @@ void *x_realloc(void *ptr, size_t size)
     return p;
 }
 
+Str str_dup(Str s)
+{
+    char *copy = x_alloc(s.len + 1);
+    if (s.len)
+        memcpy(copy, s.ptr, s.len);
+    return (Str){copy, s.len};
+}
+
 char *x_strdup(const char *text)
 {
     size_t n = strlen(text) + 1;

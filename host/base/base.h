@@ -123,6 +123,7 @@ static inline Str str_of(const char *text) { return (Str){text, text ? strlen(te
 static inline bool str_eq(Str a, Str b) { return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0); }
 static inline bool str_is(Str a, const char *text) { return str_eq(a, str_of(text)); }
 int str_cmp(Str a, Str b); /* byte order */
+Str str_dup(Str s);        /* a copy of its own, a NUL byte follows; free the pointer */
 static inline Bytes bytes_of(const void *ptr, size_t len) { return (Bytes){ptr, len}; }
 static inline Bytes str_bytes(Str s) { return (Bytes){(const uint8_t *)s.ptr, s.len}; }
 static inline bool bytes_eq(Bytes a, Bytes b) { return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0); }

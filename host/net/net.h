@@ -59,15 +59,18 @@ typedef struct NetBackend {
     NetChannel *(*channel)(void *user, NetDb *db);
     /* The running definition, referenced for the caller (module_def_unref), and its schema version. */
     ModuleDef *(*definition)(void *user, NetDb *db, uint32_t *ret_version);
-    /* A client arrives: the host gives it a slot and sends CONNECT to the worker. Later exactly one net_client_connected. */
+    /* A client arrives: the host gives it a slot and sends CONNECT to the worker. Later exactly one net_client_connected. `claims`: the
+     * payload of its token, a JSON object; borrowed. */
     Status (*client_connect)(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16],
-                             bool http, Error *err);
+                             Str claims, bool http, Error *err);
     /* One message to the worker. `schema_version` 0: as the client knew it when it connected. S_BUSY: no room; stop reading, net_channel_writable
      * follows. S_UNAVAILABLE: refused with this reason (PostgreSQL away, database stopped): answer the client with the text. */
     Status (*client_call)(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version,
                           uint32_t nparts, const Bytes *parts, Error *err);
     /* The client is gone: after this call the host never names it again. */
     void (*client_disconnect)(void *user, NetDb *db, NetClient *client);
+    /* A call that did not get as far as the module: for its log. `function` may be empty: no such one. May be NULL. */
+    void (*call_refused)(void *user, NetDb *db, Str function, Str text);
     /* A control-plane request, complete with body. Answer with net_request_reply, from any thread, now or later. */
     void (*request)(void *user, NetRequest *req);
     /* The requester of a streaming answer (logs) went away: drop it. */

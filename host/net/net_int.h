@@ -56,6 +56,8 @@ Str tokens_public_pem(const Tokens *t);
 MUST_CHECK Status token_verify(const Tokens *t, Str token, TokenInfo *ret, Error *err);                            /* [any thread] */
 MUST_CHECK Status token_mint(const Tokens *t, uint8_t ret_identity[32], char *ret_token, size_t size, Error *err); /* [any thread] */
 MUST_CHECK Status token_resign(const Tokens *t, Str verified, Buf *out, Error *err); /* lives 60 s [any thread] */
+/* Append the payload of a verified token, a JSON object; nothing when there is no token. [any thread] */
+void token_claims(Str token, Buf *out);
 bool token_cache_get(Tokens *t, Str token, TokenInfo *ret);
 void token_cache_put(Tokens *t, Str token, const TokenInfo *info);
 

@@ -284,7 +284,9 @@ void rpc_step(NetClient *c)
         return;
     if (c->state == CLIENT_CONNECTING) {
         client_channel(c);
-        Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, true, &err);
+        OWN(buf) Buf claims = {0};
+        token_claims(p->r->token, &claims);
+        Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, buf_str(&claims), true, &err);
         if (s == S_BUSY) {
             client_stall(c);
             return;
@@ -309,6 +311,23 @@ void rpc_step(NetClient *c)
         p->sent = true;
 }
 
+static void tell_refused(NetRequest *r, Str function, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void tell_refused(NetRequest *r, Str function, const char *fmt, ...)
+{
+    const NetBackend *b = &r->net->config.backend;
+    char text[700];
+    if (!b->call_refused)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    size_t len = MIN((size_t)MAX(n, 0), sizeof text - 1);
+    while (len && !utf8_valid((Str){text, len})) /* cut inside a character */
+        len--;
+    b->call_refused(b->user, r->ndb, function, (Str){text, len});
+}
+
 static void call_converted(Rpc *p)
 {
     if (p->c->state == CLIENT_DEAD)
@@ -317,6 +336,7 @@ static void call_converted(Rpc *p)
         char name[128];
         snprintf(name, sizeof name, "%.*s", (int)MIN(p->r->function.len, (size_t)100), p->r->function.ptr);
         request_text(p->r, 400, "invalid arguments for %s %s: %s", noun(p), name, p->err.text);
+        tell_refused(p->r, p->r->function, "invalid arguments for %s %s: %s", noun(p), name, p->err.text);
         rpc_end(p->c);
         return;
     }
@@ -417,9 +437,11 @@ static void call_opened(NetRequest *r)
     ModuleDef *def = b->definition(b->user, r->ndb, &version);
     const ReducerDef *reducer = module_def_reducer(def, r->function);
     const ProcedureDef *procedure = reducer ? NULL : find_procedure(def, r->function);
-    if (!reducer && !procedure)
+    if (!reducer && !procedure) {
         request_text(r, 404, "No such procedure");
-    else if (reducer && reducer->lifecycle != LIFECYCLE_NONE)
+        tell_refused(r, STR(""), "no such reducer: `%.*s`", (int)MIN(r->function.len, (size_t)200), r->function.ptr);
+    }
+    if (reducer && reducer->lifecycle != LIFECYCLE_NONE)
         request_text(r, 400, "can't directly call special %s lifecycle reducer", lifecycles[reducer->lifecycle]);
     if (r->done || (!reducer && !procedure)) {
         module_def_unref(def);

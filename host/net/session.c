@@ -497,7 +497,9 @@ void session_resume(NetClient *c)
         Error err = {0};
         const NetBackend *b = &c->net->config.backend;
         client_channel(c);
-        Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, false, &err);
+        OWN(buf) Buf claims = {0};
+        token_claims(str_of(c->token), &claims);
+        Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, buf_str(&claims), false, &err);
         if (s == S_BUSY) {
             client_stall(c);
             session_poll(c);

@@ -300,6 +300,14 @@ static Status decode_json(Str part, json_t **ret, Error *err)
     return FAIL(err, S_DENIED, "Invalid token: JSON error: expected an object");
 }
 
+void token_claims(Str token, Buf *out)
+{
+    Parts p;
+    size_t before = out->len;
+    if (!split(token, &p) || !base64url_decode(out, p.payload))
+        out->len = before;
+}
+
 static bool signature_is_ours(const Tokens *t, const Parts *p)
 {
     OWN(buf) Buf raw = {0};

@@ -35,7 +35,7 @@ void ddl_create_database(Buf *out, const char *qschema, const char *name)
     static const char *const own[] = {
         "st_state (materialised bigint NOT NULL, schema_version integer NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()) WITH "
         "(fillfactor = 50)",
-        "st_client (identity bytea NOT NULL, connection_id bytea NOT NULL, PRIMARY KEY (identity, connection_id))",
+        "st_client (identity bytea NOT NULL, connection_id bytea NOT NULL, claims text, PRIMARY KEY (identity, connection_id))",
         "st_sequence (table_id bigint NOT NULL, col integer NOT NULL, allocated numeric NOT NULL, PRIMARY KEY (table_id, col)) WITH "
         "(fillfactor = 50)"};
     for (size_t i = 0; i < COUNT_OF(own); i++) {

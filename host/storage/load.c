@@ -228,11 +228,12 @@ static Status load_sequences(PGconn *pg, const DbLayout *l, const LoadSink *sink
         TRY(sink->sequence(sink->user, &seq, err));
     }
     buf_reset(&sql);
-    buf_printf(&sql, "SELECT encode(identity, 'hex'), encode(connection_id, 'hex') FROM %s.st_client ORDER BY 1, 2", l->qschema);
+    buf_printf(&sql, "SELECT encode(identity, 'hex'), encode(connection_id, 'hex'), coalesce(claims, '') FROM %s.st_client ORDER BY 1, 2",
+               l->qschema);
     OWN(result) PGresult *c = NULL;
     TRY(pg_exec(pg, &c, err, buf_cstr(&sql)));
     for (int i = 0; i < PQntuples(c); i++) {
-        CommitClient client = {.connected = true};
+        CommitClient client = {.connected = true, .claims = str_of(PQgetvalue(c, i, 2))};
         if (!hex_decode(client.identity, 32, str_of(PQgetvalue(c, i, 0))) ||
             !hex_decode(client.connection_id, 16, str_of(PQgetvalue(c, i, 1))))
             return FAIL(err, S_INTERNAL, "st_client holds a malformed row");

@@ -180,7 +180,10 @@ static Status fold_record(Fold *f, const DbLayout *l, Bytes record, Arena *a, Er
         uint8_t *key = arena_alloc_raw(a, 48);
         memcpy(key, c.identity, 32);
         memcpy(key + 32, c.connection_id, 16);
-        table_entry(&f->clients, key, 48, &fresh)->present = c.connected;
+        Entry *e = table_entry(&f->clients, key, 48, &fresh);
+        e->present = c.connected;
+        e->row = (const uint8_t *)c.claims.ptr; /* in the record, which outlives the fold as rows do */
+        e->row_len = (uint32_t)c.claims.len;
     }
     for (uint16_t i = 0; i < h.nsequences; i++) {
         CommitSequence q;
@@ -481,26 +484,33 @@ static void send_clients(Round *r)
         uint32_t n = 0;
         OWN(buf) Buf ids = {0};
         OWN(buf) Buf conns = {0};
+        OWN(buf) Buf claims = {0};
         pgtype_array_header(&ids, 17, false, 1);
         pgtype_array_header(&conns, 17, false, 1);
+        pgtype_array_header(&claims, 25, true, 1);
         for (uint32_t i = 0; i < t->n; i++)
             if (t->entries[i].present == (present == 1)) {
                 put_swapped(&ids, t->entries[i].key, 32);
                 put_swapped(&conns, t->entries[i].key + 32, 16);
+                be_put_u32(&claims, t->entries[i].row_len ? t->entries[i].row_len : UINT32_MAX); /* NULL */
+                buf_put(&claims, t->entries[i].row, t->entries[i].row_len);
                 n++;
             }
         if (!n)
             continue;
         store_u32(ids.ptr + 12, __builtin_bswap32(n));
         store_u32(conns.ptr + 12, __builtin_bswap32(n));
-        Params p = {.n = 2,
-                    .v = {(char *)ids.ptr, (char *)conns.ptr},
-                    .len = {(int)ids.len, (int)conns.len},
-                    .binary = {1, 1},
-                    .oid = {1001, 1001}};
+        store_u32(claims.ptr + 12, __builtin_bswap32(n));
+        Params p = {.n = present ? 3 : 2,
+                    .v = {(char *)ids.ptr, (char *)conns.ptr, (char *)claims.ptr},
+                    .len = {(int)ids.len, (int)conns.len, (int)claims.len},
+                    .binary = {1, 1, 1},
+                    .oid = {1001, 1001, 1009}};
         buf_reset(&sql);
         if (present)
-            buf_printf(&sql, "INSERT INTO %s.st_client (identity, connection_id) SELECT unnest($1), unnest($2) ON CONFLICT DO NOTHING",
+            buf_printf(&sql,
+                       "INSERT INTO %s.st_client (identity, connection_id, claims) SELECT unnest($1), unnest($2), unnest($3) ON CONFLICT "
+                       "DO NOTHING",
                        r->layout->qschema);
         else
             buf_printf(

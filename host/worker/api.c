@@ -5,6 +5,7 @@
  * or here before anything keeps them. A failing write that nobody asked to be told about dooms the transaction: the
  * first failure's text becomes the call's result, whatever the function returns. Reads go on working in a doomed
  * transaction, since a function that has not looked at its statuses must not meet NULL where a row is. */
+#include "host/worker/claims.h"
 #include "host/worker/core_int.h"
 #include <stdio.h>
 
@@ -15,6 +16,8 @@ void api_begin(st_call *call, Core *c, const CoreSchema *schema, Str function, u
     call->migrating = false;
     call->db = (st_db){&api_table, call, schema->items};
     call->function = function;
+    call->claims = (Str){0};
+    call->nstopwatches = 0;
     call->random = hash_u64((uint64_t)timestamp_us ^ hash_u64(call_seq + 0x9e3779b97f4a7c15u));
     call->scratch_bytes = 0;
     call->doomed = false;
@@ -389,6 +392,44 @@ static void api_random(st_call *call, void *buffer, size_t size)
     }
 }
 
+static st_str api_claims(st_call *call) { return (st_str){call->claims.ptr, call->claims.len}; }
+
+static st_str api_claim(st_call *call, const char *name, uint32_t index)
+{
+    OWN(buf) Buf text = {0};
+    if (!name || !claim_text(call->claims, str_of(name), index, &text))
+        return (st_str){NULL, 0};
+    char *copy = scratch(call, text.len + 1);
+    if (text.len)
+        memcpy(copy, text.ptr, text.len);
+    return (st_str){copy, text.len};
+}
+
+/* Stopwatches: a reducer gets no clock, so what it has taken goes to the log only. */
+static uint32_t api_stopwatch_start(st_call *call, const char *name)
+{
+    if (call->nstopwatches == STOPWATCHES_MAX)
+        return UINT32_MAX;
+    struct Stopwatch *s = &call->stopwatches[call->nstopwatches];
+    snprintf(s->name, sizeof s->name, "%s", name ? name : "");
+    s->since_us = call->core->env.clock_us(call->core->env.user);
+    return call->nstopwatches++;
+}
+
+static st_status api_stopwatch_end(st_call *call, uint32_t id, const st_log_loc *where)
+{
+    struct Stopwatch *s = id < call->nstopwatches ? &call->stopwatches[id] : NULL;
+    if (!s || s->since_us == INT64_MIN)
+        return ST_E_NO_STOPWATCH;
+    int64_t us = call->core->env.clock_us(call->core->env.user) - s->since_us;
+    char text[STOPWATCH_NAME_BYTES + 64];
+    int n = snprintf(text, sizeof text, "%s: %lld.%03lld ms", s->name, (long long)(us / 1000), (long long)(us % 1000));
+    s->since_us = INT64_MIN; /* once */
+    core_log(call->core, ST_LOG_INFO, where ? where->line : 0, call->function, str_of(where ? where->file : NULL),
+             (Str){text, (size_t)MAX(n, 0)});
+    return ST_OK;
+}
+
 /* Views and procedures do not run in this edition: nothing calls them. */
 static st_status api_emit(void *host, const void *row)
 {
@@ -439,4 +480,8 @@ const st_api api_table = {
     .format = api_format,
     .random = api_random,
     .erase_row = api_erase_row,
+    .claims = api_claims,
+    .claim = api_claim,
+    .stopwatch_start = api_stopwatch_start,
+    .stopwatch_end = api_stopwatch_end,
 };

@@ -34,6 +34,8 @@ void core_free(Core *c)
     free(c->cuts);
     free(c->parts);
     free(c->renumber);
+    for (uint32_t i = 0; i < c->nclients; i++)
+        client_clear(&c->clients[i]);
     free(c->clients);
     free(c);
 }
@@ -90,6 +92,7 @@ RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client 
     memcpy(call->ctx.sender.b, caller->identity, 32);
     memcpy(call->ctx.connection.v.b, caller->connection_id, 16);
     call->ctx.connection.some = !all_zero(caller->connection_id, 16);
+    call->claims = caller->claims;
     memcpy(call->ctx.database.b, c->schema->database, 32);
     txn_begin(c->engine);
     st_status status = enter_module(c, id, args);

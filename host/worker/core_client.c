@@ -32,6 +32,12 @@ static void client_drop_subscriptions(Core *c, Client *client, uint32_t slot)
     client->subscriber = false;
 }
 
+void client_clear(Client *client)
+{
+    free((void *)client->claims.ptr);
+    *client = (Client){.used = false};
+}
+
 /* ---- connect and disconnect ------------------------------------------------------------------ */
 
 static void answer_connected(Core *c, const Leaving *l)
@@ -62,6 +68,7 @@ void call_connect(Core *c, const CallHeader *h, Reader *in)
     }
     Client *client = &c->clients[h->slot];
     client_drop_subscriptions(c, client, h->slot);
+    client_clear(client);
     *client = (Client){.used = true,
                        .generation = h->generation,
                        .schema_version = h->schema_version,
@@ -69,12 +76,13 @@ void call_connect(Core *c, const CallHeader *h, Reader *in)
                        .owner = h->flags & CALL_OWNER};
     memcpy(client->identity, identity, 32);
     memcpy(client->connection_id, connection_id, 16);
+    client->claims = str_dup((Str){(const char *)in->ptr, reader_left(in)});
     if (h->flags & CALL_SILENT) {
         client->recorded = has_client_reducers(c); /* it may be, and one record too many harms nobody */
         return;
     }
 
-    CommitClient event = {.connected = true};
+    CommitClient event = {.connected = true, .claims = client->claims};
     memcpy(event.identity, identity, 32);
     memcpy(event.connection_id, connection_id, 16);
     Leaving leaving = {.h = h, .timestamp_us = h->timestamp_us, .answer = answer_connected};
@@ -116,14 +124,15 @@ void call_disconnect(Core *c, const CallHeader *h, Reader *in)
     if (h->slot != CLIENT_NONE) {
         if (!client || client->refused) {
             if (client)
-                *client = (Client){.used = false};
+                client_clear(client);
             answer_disconnected(c, &leaving);
             return;
         }
         client_drop_subscriptions(c, client, h->slot);
         gone = *client;
-        *client = (Client){.used = false};
+        client_clear(client);
     }
+    gone.claims = (Str){(const char *)in->ptr, reader_left(in)};
     memcpy(gone.identity, identity, 32);
     memcpy(gone.connection_id, connection_id, 16);
     CommitClient event = {.connected = false};

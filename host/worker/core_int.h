@@ -19,6 +19,8 @@ enum {
     CLIENT_SLOTS_MAX = 1 << 24,
     CALL_SCRATCH_BYTES_MAX = 256 << 20, /* st_alloc, st_format and copies of keys in one call */
     FAIL_TEXT_BYTES_MAX = 4096,
+    STOPWATCHES_MAX = 32, /* in one call */
+    STOPWATCH_NAME_BYTES = 64,
 };
 /* call_seq told to CoreEnv.in_module for module code that no call record asked for (init). */
 #define CALL_SEQ_CONTROL UINT64_MAX
@@ -68,6 +70,7 @@ struct st_call {
     st_db db;
     st_reducer_ctx ctx;
     Str function;    /* the reducer's name */
+    Str claims;      /* of the caller's token; borrowed */
     uint64_t random; /* state of the generator */
     size_t scratch_bytes;
     bool doomed;
@@ -76,7 +79,12 @@ struct st_call {
     uint32_t doom_len, fail_len;
     char doom_text[ERROR_TEXT_BYTES];    /* the first failure */
     char fail_text[FAIL_TEXT_BYTES_MAX]; /* st_fail's */
-    jmp_buf edge;                        /* where a call ends that cannot go on (rule 11 of c-sdk-anchors.md) */
+    uint32_t nstopwatches;
+    struct Stopwatch {
+        int64_t since_us; /* INT64_MIN: it has ended */
+        char name[STOPWATCH_NAME_BYTES];
+    } stopwatches[STOPWATCHES_MAX];
+    jmp_buf edge; /* where a call ends that cannot go on (rule 11 of c-sdk-anchors.md) */
 };
 
 extern const st_api api_table;
@@ -91,6 +99,7 @@ typedef struct Client {
     bool subscriber; /* known to `subs` */
     uint32_t generation, schema_version;
     uint8_t identity[32], connection_id[16];
+    Str claims; /* of its token, JSON text; the client's own */
 } Client;
 
 typedef enum CoreState {
@@ -186,6 +195,7 @@ RunResult core_run_reducer(Core *c, uint32_t id, const void *args, const Client 
                            int64_t timestamp_us, Str *ret_text);
 
 /* core_client.c */
+void client_clear(Client *client);
 Client *client_find(Core *c, const CallHeader *h); /* NULL: unknown, of another generation, or refused */
 void call_connect(Core *c, const CallHeader *h, Reader *in);
 void call_disconnect(Core *c, const CallHeader *h, Reader *in);

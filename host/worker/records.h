@@ -41,8 +41,8 @@ enum CallFlags {
 };
 typedef enum CallKind { /* payload after the header                                        answer */
                         CALL_CONNECT =
-                            1, /* identity[32] connection_id[16]; runs client_connected           FRAME_CONNECTED (not when silent) */
-                        CALL_DISCONNECT, /* identity[32] connection_id[16]; drops subscriptions, runs       FRAME_DISCONNECTED */
+                            1, /* identity[32] connection_id[16] claims to the end; runs client_connected    FRAME_CONNECTED (not when silent) */
+                        CALL_DISCONNECT, /* same; drops subscriptions, runs                                 FRAME_DISCONNECTED */
                                          /* client_disconnected; a client refused at CONNECT: nothing runs                         */
                         CALL_REDUCER,    /* u32 request_id, str name, BSATN arguments to the end            ReducerResult | FRAME_REPLY */
                         CALL_PROCEDURE,  /* same                                                            ProcedureResult | FRAME_REPLY */

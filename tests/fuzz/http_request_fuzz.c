@@ -40,9 +40,10 @@ static ModuleDef *fake_definition(void *user, NetDb *d, uint32_t *version)
     (void)user, (void)d, *version = 1;
     return module_def_ref(def);
 }
-static Status fake_connect(void *user, NetDb *d, NetClient *c, const uint8_t identity[32], const uint8_t id[16], bool http, Error *err)
+static Status fake_connect(void *user, NetDb *d, NetClient *c, const uint8_t identity[32], const uint8_t id[16], Str claims, bool http,
+                           Error *err)
 {
-    (void)user, (void)d, (void)identity, (void)id, (void)http, (void)err;
+    (void)user, (void)d, (void)identity, (void)id, (void)http, (void)err, (void)claims;
     net_client_connected(c, true, STR(""), 0);
     return S_OK;
 }

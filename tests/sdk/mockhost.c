@@ -196,6 +196,10 @@ static uint64_t h_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16_t
         }
     return n;
 }
+static st_str h_claims(st_call *call) { (void)call; return (st_str){"{}", 2}; }
+static st_str h_claim(st_call *call, const char *name, uint32_t index) { (void)call; (void)name; (void)index; return (st_str){NULL, 0}; }
+static uint32_t h_stopwatch_start(st_call *call, const char *name) { (void)call; (void)name; return 0; }
+static st_status h_stopwatch_end(st_call *call, uint32_t id, const st_log_loc *where) { (void)call; (void)where; return id ? ST_E_NO_STOPWATCH : ST_OK; }
 static bool h_erase_row(st_db *db, uint32_t item, const void *row)
 {
     Table *t = table_of(db, item);
@@ -330,7 +334,8 @@ static st_status h_http(st_proc_ctx *p, const st_http_request *request, st_http_
 }
 static const st_api api = {
     sizeof(st_api), ST_ABI_MAJOR, ST_ABI_MINOR, 0, h_insert, h_update, h_find, h_erase, h_count, h_scan, h_next, h_alloc,
-    h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row
+    h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row,
+    h_claims, h_claim, h_stopwatch_start, h_stopwatch_end
 };
 
 /* ---- loading ---- */

@@ -87,9 +87,10 @@ static ModuleDef *fake_definition(void *user, NetDb *db, uint32_t *version)
     *version = 1;
     return module_def_ref(w.def);
 }
-static Status fake_connect(void *user, NetDb *db, NetClient *c, const uint8_t identity[32], const uint8_t id[16], bool http, Error *err)
+static Status fake_connect(void *user, NetDb *db, NetClient *c, const uint8_t identity[32], const uint8_t id[16], Str claims, bool http,
+                           Error *err)
 {
-    (void)user, (void)db, (void)identity, (void)id, (void)err, (void)http;
+    (void)user, (void)db, (void)identity, (void)id, (void)err, (void)http, (void)claims;
     if (w.busy)
         return S_BUSY;
     w.connects++;
