@@ -403,6 +403,13 @@ typedef struct st_proc_ctx {
 #define ST_BYTES(literal) { (const uint8_t *)("" literal ""), sizeof("" literal "") - 1 }
 #define ST_ARR(type, ...) ST_I_ARR(type, __VA_ARGS__)
 
+/* ST_RULE("SELECT * FROM message WHERE recipient = :sender");
+ * Row level security: clients other than the owner see only the rows of `message` that one of its rules returns; by SQL and by
+ * subscription. A rule is SELECT * over one PUBLIC table, with any condition; :sender is the client that asks. Names are those of the
+ * database (ST_TABLE_NAME, ST_COLUMN_NAME and ST_CASE count). Tables without a rule show all their rows. Functions of the module
+ * see every row. Adding, changing or removing a rule disconnects the clients. */
+#define ST_RULE(sql) ST_I_RULE(__LINE__, sql)
+
 /* ST_TABLE_NAME(t, "people");    ST_FUNCTION_NAME(fn, "sayHello");    ST_COLUMN_NAME(t, member, "int");
  * ST_INDEX_NAME(t, index_or_column, "people_by_age");
  * The name by which the database, SQL and clients know a table, a reducer, procedure or view, a column, or an
@@ -671,12 +678,15 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
  *   CASE      flags: st_case           name: its word
  *   MIGRATION n: number, from 1        name: title       ptr: const st_migration_op[flags]
  *   OLD_TABLE n: number of a migration name: alias       owner: the table's name before    type: row
+ * since minor 2
+ *   RULE      name: "rule"             ptr: const char *, its SQL
  *
  * The order in the section means nothing. A table declared in a header shared by several files has a record
  * in each: equal ones are one table. Records of a table's indexes, defaults and schedule likewise. */
 typedef enum st_item_kind {
     ST_ITEM_TABLE = 1, ST_ITEM_INDEX, ST_ITEM_DEFAULT, ST_ITEM_SCHEDULE, ST_ITEM_FUNCTION, ST_ITEM_VIEW,
-    ST_ITEM_UNIQUE, ST_ITEM_SEQUENCE, ST_ITEM_NAME, ST_ITEM_CASE, ST_ITEM_MIGRATION, ST_ITEM_OLD_TABLE
+    ST_ITEM_UNIQUE, ST_ITEM_SEQUENCE, ST_ITEM_NAME, ST_ITEM_CASE, ST_ITEM_MIGRATION, ST_ITEM_OLD_TABLE,
+    ST_ITEM_RULE
 } st_item_kind;
 typedef enum st_fn_kind {
     ST_FN_REDUCER, ST_FN_INIT, ST_FN_CLIENT_CONNECTED, ST_FN_CLIENT_DISCONNECTED, ST_FN_PROCEDURE
@@ -1311,6 +1321,14 @@ extern const st_item *const __stop_st_items[] ST_I_HIDDEN;
 #define ST_I_CASE(policy, word) \
     static const st_item st_item_case_policy = { ST_ITEM_CASE, policy, word, NULL, NULL, NULL, NULL, 0, NULL }; \
     ST_I_PUT(case_policy) \
+    struct st_semicolon_expected
+
+/* Rules: named by their line. */
+#define ST_I_RULE(line, sql) ST_I_RULE_(line, sql)
+#define ST_I_RULE_(line, sql) \
+    ST_I_ASSERT(sizeof("" sql "") > 1, "ST_RULE needs a SELECT"); \
+    static const st_item st_item_rule_##line = { ST_ITEM_RULE, 0, "rule", NULL, NULL, NULL, "" sql "", 0, NULL }; \
+    ST_I_PUT(rule_##line) \
     struct st_semicolon_expected
 
 /* Migrations. */

@@ -464,6 +464,66 @@ static Status refuse_join(const Statement *s, Error *err)
     return FAIL(err, S_INVALID, "unsupported join: joins come with a later edition; query one table at a time");
 }
 
+/* ---- row level security ---- */
+
+/* The rule's statement, when it is one over `t` (NULL: over any public table). */
+static Status read_rule(Arena *a, Engine *e, Str sql, const TableDef *t, const Statement **ret, PlanRef *ret_ref, Error *err)
+{
+    static const Caller stranger;
+    const Statement *s;
+    TRY(sql_parse(a, sql, &s, err));
+    if (s->kind != STMT_SELECT || s->has_limit || (s->projection != PROJECT_STAR && s->projection != PROJECT_TABLE))
+        return FAIL(err, S_INVALID, "a rule is a SELECT of whole rows without LIMIT");
+    if (s->nfrom != 1)
+        return refuse_join(s, err);
+    TRY(resolve_table(e, s->from[0].table, s, &stranger, ret_ref, err));
+    if (s->projection == PROJECT_TABLE && !str_eq(s->star_qualifier, s->from[0].qualifier))
+        return no_such_scope(s->star_qualifier, err);
+    *ret = !t || ret_ref->def == t ? s : NULL;
+    return S_OK;
+}
+
+static Status rule_condition(Arena *a, Plan *p, const Statement *s, const Caller *caller, const Pred **ret, Error *err)
+{
+    Checker c = {.arena = a, .caller = caller, .stmt = s, .plan = p, .err = err};
+    *ret = &pred_true;
+    return s->where ? check_bool(&c, s->where, ret) : S_OK;
+}
+
+Status query_check_rule(Engine *e, Str sql, Error *err)
+{
+    static const Caller anybody;
+    OWN(arena) Arena a = {0};
+    PlanRef ref;
+    const Statement *s;
+    const Pred *where;
+    TRY(read_rule(&a, e, sql, NULL, &s, &ref, err));
+    Plan p = {.nrefs = 1, .refs = &ref};
+    return rule_condition(&a, &p, s, &anybody, &where, err);
+}
+
+/* The rows that one rule of the table returns, AND what was asked for. */
+static Status apply_rules(Arena *a, Engine *e, Plan *p, const Caller *caller, Error *err)
+{
+    const ModuleDef *def = engine_schema(e)->def;
+    const Pred **rules = ARENA_ARRAY(a, const Pred *, def->nrls + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < def->nrls; i++) {
+        const Statement *s;
+        PlanRef ref;
+        if (read_rule(a, e, def->rls[i].sql, p->refs[0].def, &s, &ref, err) != S_OK)
+            return CONTEXT(err, "a rule of row level security does not hold any more: `%.200s`", def->rls[i].sql.ptr);
+        if (s)
+            TRY(rule_condition(a, p, s, caller, &rules[n++], err));
+    }
+    if (!n)
+        return S_OK;
+    const Pred *both[2] = {p->refs[0].where, pred_chain(a, true, rules, n)};
+    p->refs[0].where = pred_chain(a, false, both, 2);
+    p->ruled = true;
+    return S_OK;
+}
+
 /* ---- plans ---- */
 
 Status query_plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, const Caller *caller, Error *err)
@@ -482,6 +542,8 @@ Status query_plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, cons
         Checker c = {.arena = a, .caller = caller, .stmt = s, .plan = p, .err = err};
         TRY(check_bool(&c, s->where, &p->refs[0].where));
     }
+    if (s->kind == STMT_SELECT && (!caller->is_owner || caller->under_rules) && engine_schema(e)->def->nrls)
+        TRY(apply_rules(a, e, p, caller, err));
     query_path_choose(&p->refs[0]);
     *ret = p;
     return S_OK;

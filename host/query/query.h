@@ -15,8 +15,12 @@
 
 typedef struct Caller {
     uint8_t identity[32];
-    bool is_owner; /* may read private tables and write by SQL */
+    bool is_owner;    /* may read private tables and write by SQL, and sees every row */
+    bool under_rules; /* is_owner notwithstanding: sees what the rules of row level security let others see */
 } Caller;
+/* A rule of row level security (schema-and-migration.md R39): SELECT * over one public table, with a condition that may name :sender.
+ * Clients other than the owner see the rows of that table that at least one of its rules returns. S_INVALID: why it is none. */
+MUST_CHECK Status query_check_rule(Engine *e, Str sql, Error *err);
 
 /* ---- statements (HTTP POST .../sql) ---- */
 

@@ -180,6 +180,7 @@ typedef struct Plan {
     PlanRef *refs;
     uint32_t side; /* the reference whose rows are returned */
     bool uses_sender;
+    bool ruled; /* rules of row level security are part of it */
 } Plan;
 
 /* A subscription or one-off query: whole rows of one table. */

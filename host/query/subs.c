@@ -160,6 +160,7 @@ static Bytes query_key(Arena *a, const Plan *p, uint16_t ncols)
     buf_put_u32(&key, p->nrefs);
     buf_put_u32(&key, p->side);
     buf_put_u16(&key, ncols);
+    buf_put_u8(&key, p->ruled); /* it must be made again under the rules */
     for (uint32_t i = 0; i < p->nrefs; i++) {
         buf_put_u32(&key, p->refs[i].table_id);
         buf_put_blob(&key, p->refs[i].where->key);
@@ -609,7 +610,7 @@ static void query_resolve_again(Subs *s, SubQuery *q, Buf *failures)
     OWN(arena) Arena a = {0};
     Error err;
     Plan *p;
-    Caller caller = {.is_owner = true};
+    Caller caller = {.is_owner = true, .under_rules = q->plan->ruled};
     memcpy(caller.identity, q->identity, 32);
     if (query_compile(&p, &a, s->engine, q->text, &caller, &err) != S_OK) {
         subs_fail_query(s, q, arena_sprintf(&a, "the subscription was ended by a publish: %s", err.text), true, failures);

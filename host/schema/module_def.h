@@ -203,6 +203,10 @@ void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, 
 void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);
 void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret);
 void module_builder_view(ModuleBuilder *b, Str name, bool is_public, bool is_anonymous, const Type *ret);
+void module_builder_rls(ModuleBuilder *b, Str sql);
+void module_builder_handler(ModuleBuilder *b, Str name);
+void module_builder_route(ModuleBuilder *b, Str handler, Str method, Str path); /* method: "ANY", or as HTTP spells it */
+void module_builder_view_key(ModuleBuilder *b, Str view, Str column);
 /* The V10 bytes (validate them with module_def_from_bsatn). Frees the builder. */
 MUST_CHECK Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err);
 

@@ -211,6 +211,30 @@ void control_answer(Core *c, ControlKind kind, Status status, const Error *err)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
+/* R39: what a rule says must hold for this module's tables. All that is wrong, in one text. */
+static Status check_rules(ModuleDef *def, Error *err)
+{
+    if (!def->nrls)
+        return S_OK;
+    OWN(arena) Arena arena = {0};
+    OWN(buf) Buf wrong = {0};
+    const EngineLimits none = {0};
+    uint32_t *ids = ARENA_ARRAY(&arena, uint32_t, def->ntables + 1);
+    for (uint32_t i = 0; i < def->ntables; i++)
+        ids[i] = i + 1;
+    const SchemaImage image = {def, 1, ids};
+    Engine *e = engine_new(&none);
+    engine_set_schema(e, &image);
+    for (uint32_t i = 0; i < def->nrls; i++) {
+        Error why = {0};
+        if (query_check_rule(e, def->rls[i].sql, &why) != S_OK)
+            buf_printf(&wrong, "%srow level security rule `%.*s`: %s", wrong.len ? "\n" : "", (int)MIN(def->rls[i].sql.len, (size_t)200),
+                       def->rls[i].sql.ptr, why.text);
+    }
+    engine_free(e);
+    return wrong.len ? FAIL(err, S_INVALID, "%s", buf_cstr(&wrong)) : S_OK;
+}
+
 static Status describe(Core *c, Reader *in, Error *err)
 {
     Str path = read_str(in);
@@ -219,6 +243,11 @@ static Status describe(Core *c, Reader *in, Error *err)
         return FAIL(err, S_INVALID, "DESCRIBE record is cut short");
     FAULT_POINT("worker.describe", err);
     TRY(c->env.open_module(c->env.user, path, &m, err));
+    Status status = check_rules(m->def, err);
+    if (status != S_OK) {
+        m->unload(m);
+        return status;
+    }
     Buf *f = control_begin(c, CTL_DESCRIBE, S_OK);
     buf_put_str(f, m->name);
     buf_put_str(f, m->version);

@@ -724,6 +724,16 @@ static int by_name(const void *x, const void *y)
     return c ? c : strcmp(a->name, b->name);
 }
 
+static void add_rule(Loader *l, const st_item *it)
+{
+    enum { RULE_BYTES_MAX = 50000 }; /* of SQL, as in a query */
+    Str sql;
+    if (text_at(l, it->ptr, RULE_BYTES_MAX, &sql))
+        module_builder_rls(l->builder, sql);
+    else
+        problem(l, "an ST_RULE is missing its text, or it is not UTF-8, or not of 1 to %d bytes", RULE_BYTES_MAX);
+}
+
 static const char *kind_label(uint32_t kind)
 {
     switch (kind) {
@@ -739,7 +749,7 @@ static bool item_is_readable(const Loader *l, const st_item *it)
 {
     Str ignored;
     return mine(l, it, sizeof *it, _Alignof(st_item)) && text_at(l, it->name, NAME_BYTES_MAX, &ignored) && it->kind >= ST_ITEM_TABLE &&
-           it->kind <= ST_ITEM_OLD_TABLE && (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored));
+           it->kind <= ST_ITEM_RULE && (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored));
 }
 
 /* Tables, what belongs to them, names and case policy. */
@@ -768,6 +778,8 @@ static void read_items(Loader *l)
             add_name(l, l->items[i], str_of(l->items[i]->name));
         else if (l->items[i]->kind == ST_ITEM_CASE)
             add_case_policy(l, l->items[i]);
+        else if (l->items[i]->kind == ST_ITEM_RULE)
+            add_rule(l, l->items[i]);
     for (uint32_t i = 0; i < l->nitems; i++) { /* kinds ascend: tables are first */
         const st_item *it = l->items[i];
         Str name = str_of(it->name);

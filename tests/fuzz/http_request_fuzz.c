@@ -82,7 +82,7 @@ static void start(void)
                         .listen_host = "127.0.0.1",
                         .key_dir = mkdtemp(dir),
                         .backend = {NULL, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect,
-                                    fake_request, fake_gone}};
+                                    NULL, fake_request, fake_gone}};
     if (net_start(&net, &config, &err) != S_OK)
         BUG("%s", err.text);
     channel = net_channel_new(net);

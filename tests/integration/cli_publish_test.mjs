@@ -139,7 +139,7 @@ test('the history: a table, plans, SQL, JSON', async () => {
   publish(name, 'two');
   const out = host.mustCli(['migrate', 'history', name]);
   assert.match(out, /Version \| Published +\| By +\| Took +\| Migration \| What/);
-  assert.match(out, / 2 +\| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| you \| [\d.]+ ms \| +\| AddColumns t/);
+  assert.match(out, / 2 +\| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| you \| [\d.]+ ms +\| +\| AddColumns t/);
   assert.match(out, / 1 +\| .*\| created/);
   assert.equal(host.mustCli(['migrate', 'history', name, '-n', '1']).trim().split('\n').length, 3);
   assert.match(host.mustCli(['migrate', 'history', name, '--plan', '--sql']), /Version 2\n[^]*\+ b: U32[^]*ALTER TABLE/);
@@ -174,7 +174,7 @@ async function told(answers, flags, input = '') {
 const plan = more => [200, JSON.stringify({ AutoMigrate: { migrate_plan: 'the plan\x1b]0;evil\x07\n', break_clients: false, token: '0x1', major_version_upgrade: false, ...more } })];
 const success = [200, JSON.stringify({ Success: { domain: 'there', database_identity: 'ab', op: 'updated' } })];
 
-test('a major upgrade is typed', async () => {
+test('case 132: a major upgrade is typed', async () => {
   const answers = { preview: plan({ major_version_upgrade: true }), publish: success };
   assert.equal((await told(answers, [], 'upgrade\n')).status, 0);
   for (const input of ['yes\n', '']) {

@@ -444,6 +444,7 @@ static const st_module_desc *load(const char *path)
         case ST_ITEM_NAME: CHECK(it->ptr && it->flags <= ST_NAME_COLUMN && !it->owner == (it->flags < ST_NAME_INDEX)); break;
         case ST_ITEM_CASE: CHECK(it->flags <= ST_CASE_SNAKE); break;
         case ST_ITEM_MIGRATION: CHECK(it->n && it->flags && it->ptr); break;
+        case ST_ITEM_RULE: CHECK(it->ptr && *(const char *)it->ptr); break;
         case ST_ITEM_OLD_TABLE:                 /* its rows are put there by the scenario */
             CHECK(it->n && it->owner && it->type);
             tables[i].item = it;

@@ -244,7 +244,7 @@ static int start(void **state)
                         .client_bytes_max = client_max,
                         .host_bytes_max = host_max,
                         .backend = {&w, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect,
-                                    fake_request, fake_gone}};
+                                    NULL, fake_request, fake_gone}};
     Error err = {0};
     if (net_start(&w.net, &config, &err) != S_OK)
         fail_msg("%s", err.text);

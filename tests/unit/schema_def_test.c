@@ -494,6 +494,133 @@ static void names_are_converted_at_word_boundaries(void **state)
     arena_done(&a);
 }
 
+/* ---- rules, handlers, routes, keys of views ------------------------------------------------------ */
+
+static ModuleBuilder *with_view(void)
+{
+    ModuleBuilder *b = module_builder_new();
+    BuilderColumn person[] = {COL("id", U64, .flags = COLUMN_PK), COL("email", TEXT), COL("score", type_scalar(TYPE_F64))};
+    uint32_t t = module_builder_table(b, STR("person"), ACCESS_PUBLIC, false, 3, person);
+    module_builder_view(b, STR("people"), true, true, type_array(module_builder_arena(b), module_builder_row(b, t)));
+    return b;
+}
+
+static void later_sections_are_read_back(void **state)
+{
+    (void)state;
+    ModuleBuilder *b = with_view();
+    module_builder_rls(b, STR("SELECT * FROM person WHERE email = 'b'"));
+    module_builder_rls(b, STR("SELECT * FROM person WHERE email = 'a'"));
+    module_builder_rls(b, STR("SELECT * FROM person WHERE email = 'a'"));
+    module_builder_handler(b, STR("hello"));
+    module_builder_route(b, STR("hello"), STR("GET"), STR("/a"));
+    module_builder_route(b, STR("hello"), STR("POST"), STR("/a"));
+    module_builder_route(b, STR("hello"), STR("REPORT"), STR(""));
+    module_builder_route(b, STR("hello"), STR("ANY"), STR("/a/"));
+    module_builder_view_key(b, STR("people"), STR("email"));
+    ModuleDef *def = read_ok(b);
+    assert_int_equal(def->nrls, 2); /* sorted, each once */
+    assert_true(str_is(def->rls[0].sql, "SELECT * FROM person WHERE email = 'a'"));
+    assert_int_equal(def->nhttp_handlers, 1);
+    assert_int_equal(def->nhttp_routes, 4);
+    assert_true(str_is(def->http_routes[2].method, "REPORT") && str_is(def->http_routes[3].method, "ANY"));
+    assert_int_equal(def->views[0].pk, 1);
+    for (int version = 9; version <= 10; version++) {
+        OWN(buf) Buf json = {0};
+        json_error_t why;
+        module_def_to_json(&json, def, version);
+        json_t *root = json_loadb((const char *)json.ptr, json.len, 0, &why);
+        assert_non_null(root);
+        json_decref(root);
+        const char *want[] = {"{\"sql\":\"SELECT * FROM person WHERE email = 'a'\"}", "\"HttpHandlers\":[{\"source_name\":\"hello\"}]",
+                              "{\"handler_function\":\"hello\",\"method\":{\"Method\":{\"Extension\":\"REPORT\"}},\"path\":\"\"}",
+                              "{\"handler_function\":\"hello\",\"method\":{\"Any\":[]},\"path\":\"/a/\"}",
+                              "\"ViewPrimaryKeys\":[{\"view_source_name\":\"people\",\"columns\":[\"email\"]}]"};
+        for (size_t i = 0; i < (version == 9 ? 1 : COUNT_OF(want)); i++)
+            if (!strstr(buf_cstr(&json), want[i]))
+                fail_msg("version %d lacks %s: %s", version, want[i], buf_cstr(&json));
+    }
+    module_def_unref(def);
+}
+
+static void a_query_view_has_the_key_of_the_only_table_with_such_rows(void **state)
+{
+    (void)state;
+    for (int twice = 0; twice < 2; twice++) {
+        ModuleBuilder *b = module_builder_new();
+        BuilderColumn cols[] = {COL("id", U64, .flags = COLUMN_PK), COL("email", TEXT)};
+        uint32_t t = module_builder_table(b, STR("person"), ACCESS_PUBLIC, false, 2, cols);
+        Field query = field("__query__", module_builder_row(b, t));
+        module_builder_view(b, STR("people"), true, true, type_product(module_builder_arena(b), 1, &query));
+        ModuleDef *def = read_ok(b);
+        assert_int_equal(def->views[0].result, VIEW_QUERY);
+        assert_int_equal(def->views[0].pk, 0);
+        module_def_unref(def);
+    }
+}
+
+static void handlers_routes_and_view_keys_are_checked(void **state)
+{
+    (void)state;
+    ModuleBuilder *b = with_view();
+    module_builder_handler(b, STR("hello"));
+    module_builder_handler(b, STR("hello"));
+    module_builder_route(b, STR("nobody"), STR("GET"), STR("/x"));
+    module_builder_route(b, STR("hello"), STR("GET"), STR("x"));
+    module_builder_route(b, STR("hello"), STR("GET"), STR("/X y"));
+    module_builder_route(b, STR("hello"), STR("A B"), STR("/method"));
+    module_builder_route(b, STR("hello"), STR("GET"), STR("/twice"));
+    module_builder_route(b, STR("hello"), STR("GET"), STR("/twice"));
+    module_builder_route(b, STR("hello"), STR("PUT"), STR("/any"));
+    module_builder_route(b, STR("hello"), STR("ANY"), STR("/any"));
+    expect_problems(b, "module definition has 7 problems:\n"
+                       "- name `hello` is used by an HTTP handler and an HTTP handler: rename one\n"
+                       "- route `/X y`: a path is empty or begins with `/`, and holds a-z, 0-9, -, _, ~ and / only\n"
+                       "- route `/any`: two handlers for ANY; keep one\n"
+                       "- route `/method`: `A B` is no HTTP method\n"
+                       "- route `/twice`: two handlers for GET; keep one\n"
+                       "- route `/x`: there is no HTTP handler `nobody`; declare it\n"
+                       "- route `x`: a path is empty or begins with `/`, and holds a-z, 0-9, -, _, ~ and / only");
+    b = with_view();
+    module_builder_view_key(b, STR("nobody"), STR("id"));
+    module_builder_view_key(b, STR("people"), STR("nothing"));
+    module_builder_view_key(b, STR("people"), STR("id"));
+    expect_problems(b, "module definition has 3 problems:\n"
+                       "- view `people`: its primary key names column `nothing`, which its rows do not have\n"
+                       "- view `people`: two primary keys; keep one\n"
+                       "- view primary key: there is no view `nobody`; declare it");
+    b = with_view();
+    module_builder_view_key(b, STR("people"), STR("score"));
+    expect_problems(b, "module definition has 1 problem:\n- view `people`, column `score`: its type cannot be a key");
+}
+
+static void submodules_are_refused_by_name(void **state)
+{
+    (void)state;
+    Buf bytes = {0};
+    buf_put_u8(&bytes, MODULE_V10);
+    buf_put_u32(&bytes, 1);
+    buf_put_u8(&bytes, SECTION_SUBMODULES);
+    buf_put_u32(&bytes, 1);
+    put_str(&bytes, "lib");
+    buf_put_u32(&bytes, 0);
+    expect_problems_in(buf_bytes(&bytes), "cannot decode module description: Submodules: this host takes modules without submodules only; put "
+                                          "their tables and functions into the module itself");
+    buf_done(&bytes);
+}
+
+static void columns_keep_the_names_that_the_module_wrote(void **state)
+{
+    (void)state;
+    BuilderColumn cols[] = {COL("userName", TEXT), COL("plain", U64)};
+    ModuleBuilder *b = one_table("visits", 2, cols);
+    module_builder_snake_case(b);
+    ModuleDef *def = read_ok(b);
+    assert_true(str_is(def->tables[0].cols[0].name, "user_name") && str_is(def->tables[0].cols[0].source_name, "userName"));
+    assert_true(str_is(def->tables[0].cols[1].name, "plain") && str_is(def->tables[0].cols[1].source_name, "plain"));
+    module_def_unref(def);
+}
+
 static void every_truncation_is_refused_with_words(void **state)
 {
     (void)state;
@@ -536,6 +663,11 @@ int main(void)
         cmocka_unit_test(recursive_and_dangling_types_are_refused),
         cmocka_unit_test(a_missing_case_policy_means_snake_case),
         cmocka_unit_test(names_are_converted_at_word_boundaries),
+        cmocka_unit_test(later_sections_are_read_back),
+        cmocka_unit_test(a_query_view_has_the_key_of_the_only_table_with_such_rows),
+        cmocka_unit_test(handlers_routes_and_view_keys_are_checked),
+        cmocka_unit_test(submodules_are_refused_by_name),
+        cmocka_unit_test(columns_keep_the_names_that_the_module_wrote),
         cmocka_unit_test(every_truncation_is_refused_with_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

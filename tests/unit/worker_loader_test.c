@@ -300,7 +300,7 @@ static void test_handshake(void **state)
     REFUSED(build(RAW "DESC(0x1234, sizeof(st_module_desc), 1, 0, 8, sizeof(st_item))", ""), "st_module does not begin with 0x315453");
     REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.2");
     REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 9, 8, sizeof(st_item))", ""),
-            "ABI 1.9, this host offers up to 1.1: update the host");
+            "ABI 1.9, this host offers up to 1.2: update the host");
     REFUSED(build(RAW "DESC(ST_MAGIC, 99, 1, 0, 4, 7)", ""), "st_module has 99 bytes, the host expects 56", "pointers have 4 bytes",
             "records have 7 bytes");
     REFUSED(build("int st_module_[9]; __attribute__((visibility(\"default\"))) const int st_module = 5;",
@@ -826,7 +826,7 @@ static void test_damaged_records(void **state)
          "old table o, column n: attributes (0x40)"},
         {"ST_OLD_TABLE(1, o, t, (uint64_t, id, PK), (uint32_t, a));\nST_MIGRATION(1, \"m\", ST_DROP_TABLE(x));\nST_DEFAULT(o, a, 1);",
          "the default a belongs to a table that the module does not declare"},
-        {ITEM("x", "13, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
+        {ITEM("x", "14, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
     };
     char source[3000];
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
