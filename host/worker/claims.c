@@ -112,14 +112,15 @@ static void put_unescaped(Buf *out, Str s)
             buf_put_u8(out, (uint8_t)*p);
             continue;
         }
-        const char *known = *++p ? strchr(from, *p) : NULL;
+        const char *known = p[1] ? strchr(from, p[1]) : NULL;
+        int unit = p[1] == 'u' ? hex4(p + 2, end) : -1, low = -1;
         if (known) {
             buf_put_u8(out, (uint8_t)to[known - from]);
-        } else if (*p == 'u') {
-            int unit = hex4(p + 1, end), low = -1;
-            if (unit < 0)
-                continue;
-            p += 4;
+            p++;
+        } else if (unit < 0) {
+            buf_put_u8(out, '\\');
+        } else {
+            p += 5;
             if (unit >= 0xd800 && unit < 0xdc00 && end - p > 6 && p[1] == '\\' && p[2] == 'u')
                 low = hex4(p + 3, end);
             if (low >= 0xdc00 && low < 0xe000) {
