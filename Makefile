@@ -32,7 +32,7 @@ TOOL_SRC := $(wildcard tests/bench/*.c)
 SIM_OBJ  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/sim/*.c))
 BIN      := $(BUILD)/bin/spacetime $(BUILD)/bin/spacetimedb-host $(BUILD)/bin/spacetimedb-worker
 
-.PHONY: all help deps run demo test unit sim bench fuzz asan tsan lint format format-check install uninstall clean
+.PHONY: all help deps run demo test unit sim soak bench fuzz asan tsan lint format format-check install uninstall clean
 all: $(BIN) ## build everything
 
 help: ## this list
@@ -109,6 +109,12 @@ $(foreach s,$(TOOL_SRC),$(eval $(call TOOL_RULE,$(s))))
 
 sim: $(BUILD)/tests/tools/sim ## the simulator, many seeds
 	$(BUILD)/tests/tools/sim --rounds 2000
+soak: ## random migrations, 2,000 publishes (MIGRATION_ROUNDS, MIGRATION_SEED), and the simulator for long
+	@packaging/install-deps.sh build run test
+	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@[ -d tests/clients/node_modules/spacetimedb ] || (cd tests/clients && npm ci --no-audit --no-fund >/dev/null)
+	@BUILD=$(BUILD) MIGRATION_ROUNDS=$${MIGRATION_ROUNDS:-2000} node tests/integration/migration_random_test.mjs
+	@$(BUILD)/tests/tools/sim --rounds 20000
 bench: ## figures as ratios within one run, against what users would pick instead
 	@packaging/install-deps.sh build run test
 	@$(MAKE) --no-print-directory $(JOBS) all tools

@@ -246,6 +246,7 @@ export function toJson(def, type, v) {
 }
 // As row_to_json has it.
 export function toPg(def, type, v) {
+  if (type.startsWith('??')) return toNested(def, type, v);
   if (type[0] === '?') return v === null ? null : toPg(def, type.slice(1), v);
   if (type[0] === '[') return isScalar(def, type.slice(1, -1)) ? v.map(x => toPg(def, type.slice(1, -1), x)) : v.map(x => toNested(def, type.slice(1, -1), x));
   if (type in INTEGERS) return exact(v);
