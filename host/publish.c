@@ -442,8 +442,10 @@ static void publish_update_work(Operation *op)
 static void reset_failed_work(Operation *op) { op_close(op->db); }
 static void reset_failed_after(Operation *op)
 {
-    if (op->db->state == DB_CLOSING)
-        op->db->state = DB_CLOSED;
+    if (op->db->state != DB_CLOSING)
+        return;
+    op->db->state = DB_CLOSED;
+    database_plan_wake(op->db, 0); /* its schedule goes on */
 }
 
 static void publish_update_after(Operation *op)

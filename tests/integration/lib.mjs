@@ -75,6 +75,7 @@ export class Host {
   constructor(options = {}) {
     this.dir = options.dir ?? freshDir(join(scratchDir(), 'host-'));
     this.args = options.args ?? [];
+    this.env = options.env ?? {};
     this.wrapper = options.wrapper; // a command that runs the host, as in ['prlimit', '--nofile=256:4096']
     this.output = '';
     this.config = join(this.dir, 'cli.toml');
@@ -83,7 +84,7 @@ export class Host {
   async start() {
     const [program, ...before] = [...(this.wrapper ?? []), bin('spacetimedb-host')];
     this.process = spawn(program, [...before, 'start', '--data-dir', join(this.dir, 'data'), '--listen-addr', `127.0.0.1:${this.port ?? 0}`, ...this.args],
-      { stdio: ['ignore', 'pipe', 'pipe'] });
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...this.env } });
     const child = this.process;
     running.add(child);
     let text = '';
