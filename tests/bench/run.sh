@@ -92,7 +92,7 @@ for kind in uniform zipf; do
   touch "$work/watching"
   lag_watch &
   watcher=$!
-  read -r rate bad p50 p99 < <("$client" load "$port" ledger 32 40 "$seconds" 100000 $([ $kind = zipf ] && echo 1.5 || echo uniform))
+  read -r rate bad p50 p99 _ < <("$client" load "$port" ledger 32 40 "$seconds" 100000 $([ $kind = zipf ] && echo 1.5 || echo uniform))
   rm "$work/watching"
   wait $watcher || true
   note "$kind: PL/pgSQL $theirs/s; confirmed reducer calls $rate/s ($bad refused, median $p50 us, p99 $p99 us); worst materialiser lag $(sort -g "$work/lag" | tail -1) ms"
@@ -105,7 +105,7 @@ done
 # One call in flight: medians.
 (cd "$work" && "$pgbin/pgbench" -d "$conninfo" -n -M prepared -c 1 -j 1 -T "$seconds" -l --log-prefix=latency -f uniform.sql >/dev/null 2>&1)
 theirs=$(awk '{ print $3 }' "$work"/latency.* | median)
-read -r rate bad p50 p99 < <("$client" load "$port" ledger 1 1 "$seconds" 100000 uniform)
+read -r rate bad p50 p99 _ < <("$client" load "$port" ledger 1 1 "$seconds" 100000 uniform)
 note "one in flight: PL/pgSQL median $theirs us; confirmed call median $p50 us"
 figure latency_one_in_flight "$p50" "$theirs" 1.5 at-most
 
@@ -131,3 +131,48 @@ for i in 1 2 3; do
 done >"$work/load"
 note "a million rows: opened in $(median <"$work/load") us; COPY binary takes $(median <"$work/copy") us"
 figure load_1000000_rows "$(median <"$work/load")" "$(median <"$work/copy")" 3 at-most
+
+# How long a caller waits while a publish adds a defaulted column, against that ALTER TABLE and an empty commit in psql; with 1,000,000 rows and with 10,000.
+version_with() { # COLUMNS: the ledger with so many columns more
+  local columns= defaults= i
+  for ((i = 1; i <= $1; i++)); do columns+=", (uint32_t, extra$i)" defaults+="ST_DEFAULT(accounts, extra$i, $i);"; done
+  sed "s/(int64_t,  balance));/(int64_t,  balance)$columns);\n$defaults/" plugins/ledger/ledger.c >"$work/ledger$1.c"
+  cc -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -I sdk "$work/ledger$1.c" -o "$work/ledger$1.so"
+}
+versions=5
+for ((v = 0; v <= versions; v++)); do version_with $v; done
+put() { curl -sf "${auth[@]}" -X PUT --data-binary @"$work/ledger$2.so" "$url/v1/database/$1" >/dev/null; }
+for rows in 1000000 10000; do
+  db=pause$rows
+  put $db 0
+  call $db seed "[$rows, 1000000]"
+  pg -c "select spacetime.settle('$db')" >/dev/null
+  pg -c "create table bench.t$rows as select i::bigint id, 1000000::bigint balance from generate_series(1, $rows) i; alter table bench.t$rows add primary key (id); create table bench.empty$rows (a int)"
+  : >"$work/pause$rows" >"$work/alter$rows" >"$work/publish$rows"
+  for ((v = 1; v <= versions; v++)); do
+    "$client" load "$port" $db 1 1 4 10000 uniform >"$work/gap" &
+    caller=$!
+    sleep 2
+    t0=$(date +%s%N)
+    put $db $v
+    echo $((($(date +%s%N) - t0) / 1000)) >>"$work/publish$rows"
+    wait $caller
+    read -r _ _ _ _ longest <"$work/gap"
+    echo "$longest" >>"$work/pause$rows"
+    # `Time: 1.234 ms` of the ALTER, and of a transaction that commits nothing but itself
+    pg -c '\timing on' -c "alter table bench.t$rows add column extra$v bigint not null default $v" -c "insert into bench.empty$rows values (1)" |
+      awk '/^Time:/ { us += $2 * 1000 } END { print us }' >>"$work/alter$rows"
+  done
+  note "adding a column to $rows rows: the longest wait of a caller $(median <"$work/pause$rows") us (publish $(median <"$work/publish$rows") us); ALTER TABLE and an empty commit $(median <"$work/alter$rows") us"
+  figure "publish_pause_$rows" "$(median <"$work/pause$rows")" "$(median <"$work/alter$rows")" 20 at-most
+done
+figure publish_pause_growth "$(median <"$work/pause1000000")" "$(median <"$work/pause10000")" 3 at-most
+
+# The same module again: nothing to do.
+for i in 1 2 3 4 5; do
+  t0=$(date +%s%N)
+  "$build/bin/spacetime" --config-path "$work/cli.toml" publish pause1000000 -b "$work/ledger$versions.so" -s "$url" --yes >/dev/null 2>&1 || put pause1000000 $versions
+  echo $((($(date +%s%N) - t0) / 1000))
+done >"$work/same"
+note "publishing an unchanged module: $(median <"$work/same") us"
+figure publish_unchanged_in_seconds "$(median <"$work/same")" 1000000 1 at-most
