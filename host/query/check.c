@@ -509,7 +509,7 @@ static Status apply_rules(Arena *a, Engine *e, Plan *p, const Caller *caller, Er
     const Pred **rules = ARENA_ARRAY(a, const Pred *, def->nrls + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < def->nrls; i++) {
-        const Statement *s;
+        const Statement *s = NULL;
         PlanRef ref;
         if (read_rule(a, e, def->rls[i].sql, p->refs[0].def, &s, &ref, err) != S_OK)
             return CONTEXT(err, "a rule of row level security does not hold any more: `%.200s`", def->rls[i].sql.ptr);

@@ -651,11 +651,20 @@ Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err)
         bool always;
         uint32_t n;
     } sections[] = {
-        {SECTION_TYPESPACE, true, 0},   {SECTION_TYPES, true, 0},       {SECTION_TABLES, true, 0},
-        {SECTION_REDUCERS, true, 0},    {SECTION_PROCEDURES, true, 0},  {SECTION_VIEWS, true, 0},
-        {SECTION_SCHEDULES, true, 0},   {SECTION_LIFECYCLES, true, 0},  {SECTION_CASE_POLICY, true, 0},
-        {SECTION_EXPLICIT_NAMES, true, 0}, {SECTION_RLS, false, b->rls.n}, {SECTION_HTTP_HANDLERS, false, b->handlers.n},
-        {SECTION_HTTP_ROUTES, false, b->routes.n}, {SECTION_VIEW_KEYS, false, b->view_keys.n},
+        {SECTION_TYPESPACE, true, 0},
+        {SECTION_TYPES, true, 0},
+        {SECTION_TABLES, true, 0},
+        {SECTION_REDUCERS, true, 0},
+        {SECTION_PROCEDURES, true, 0},
+        {SECTION_VIEWS, true, 0},
+        {SECTION_SCHEDULES, true, 0},
+        {SECTION_LIFECYCLES, true, 0},
+        {SECTION_CASE_POLICY, true, 0},
+        {SECTION_EXPLICIT_NAMES, true, 0},
+        {SECTION_RLS, false, b->rls.n},
+        {SECTION_HTTP_HANDLERS, false, b->handlers.n},
+        {SECTION_HTTP_ROUTES, false, b->routes.n},
+        {SECTION_VIEW_KEYS, false, b->view_keys.n},
     };
     uint32_t nsections = 0;
     for (size_t i = 0; i < COUNT_OF(sections); i++)

@@ -30,7 +30,14 @@ typedef enum Section {
 enum { AT_REF, AT_SUM, AT_PRODUCT, AT_ARRAY, AT_STRING, AT_F64 = 19 }; /* AlgebraicType tags */
 
 /* Limits of the bytes; each refusal names the limit. */
-enum { DEF_TYPES_MAX = 1 << 16, DEF_NAME_BYTES_MAX = 255, DEF_LIST_MAX = 4096, DEF_TABLE_PARTS_MAX = 256, DEF_RLS_BYTES_MAX = 50000, DEF_ARENA_BYTES_MAX = 256 << 20 };
+enum {
+    DEF_TYPES_MAX = 1 << 16,
+    DEF_NAME_BYTES_MAX = 255,
+    DEF_LIST_MAX = 4096,
+    DEF_TABLE_PARTS_MAX = 256,
+    DEF_RLS_BYTES_MAX = 50000,
+    DEF_ARENA_BYTES_MAX = 256 << 20
+};
 /* One transaction creates everything, and every relation holds a lock: stay below PostgreSQL's default of
  * max_locks_per_transaction * max_connections = 6400. */
 enum { DEF_RELATIONS_MAX = 5000, DEF_PG_ROW_BYTES_MAX = 8000 };
@@ -108,7 +115,8 @@ typedef struct RawName {
 typedef struct RawModule {
     bool seen[SECTION_COUNT];
     bool snake_case;
-    uint32_t ntypes, nnames, ntables, nreducers, nprocedures, nviews, nschedules, nlifecycles, nexplicit, nrls, nhandlers, nroutes, nview_keys;
+    uint32_t ntypes, nnames, ntables, nreducers, nprocedures, nviews, nschedules, nlifecycles, nexplicit, nrls, nhandlers, nroutes,
+        nview_keys;
     const Bytes *types;
     const RawTypeName *names;
     const RawTable *tables;

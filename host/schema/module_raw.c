@@ -379,7 +379,8 @@ static Status raw_section(Raw *x, Section section, RawModule *m)
     case SECTION_VIEW_KEYS: RAW_LIST(x, RawViewKey, 8, DEF_FUNCTIONS_MAX, raw_view_key, &m->nview_keys, &m->view_keys); return S_OK;
     case SECTION_SUBMODULES:
         TRY(raw_u32(x, &n));
-        return n ? raw_fail(x, "this host takes modules without submodules only; put their tables and functions into the module itself") : S_OK;
+        return n ? raw_fail(x, "this host takes modules without submodules only; put their tables and functions into the module itself")
+                 : S_OK;
     case SECTION_COUNT: break;
     }
     BUG("section %d", (int)section);

@@ -479,7 +479,8 @@ static void rule_routes(Reading *rd)
     for (uint32_t i = 0; i < def->nhttp_routes; i++) {
         const HttpRouteDef *r = sorted[i] = &def->http_routes[i];
         if (!path_ok(r->path))
-            problem(&rd->problems, "route `%.*s`: a path is empty or begins with `/`, and holds a-z, 0-9, -, _, ~ and / only", STR_FMT(r->path));
+            problem(&rd->problems, "route `%.*s`: a path is empty or begins with `/`, and holds a-z, 0-9, -, _, ~ and / only",
+                    STR_FMT(r->path));
         if (!method_ok(r->method))
             problem(&rd->problems, "route `%.*s`: `%.*s` is no HTTP method", STR_FMT(r->path), STR_FMT(r->method));
     }
@@ -488,7 +489,8 @@ static void rule_routes(Reading *rd)
     for (uint32_t i = 0; i < def->nhttp_routes; i++)
         for (uint32_t k = i + 1; k < def->nhttp_routes && str_eq(sorted[i]->path, sorted[k]->path); k++)
             if (str_eq(sorted[i]->method, sorted[k]->method) || str_is(sorted[i]->method, "ANY") || str_is(sorted[k]->method, "ANY")) {
-                problem(&rd->problems, "route `%.*s`: two handlers for %.*s; keep one", STR_FMT(sorted[i]->path), STR_FMT(sorted[k]->method));
+                problem(&rd->problems, "route `%.*s`: two handlers for %.*s; keep one", STR_FMT(sorted[i]->path),
+                        STR_FMT(sorted[k]->method));
                 break;
             }
 }
@@ -514,8 +516,8 @@ static void rule_relation_count(Reading *rd)
 }
 
 static void (*const module_rules[])(Reading *) = {
-    rule_lifecycles,     rule_schedules,      rule_explicit_names, rule_view_keys, rule_handlers, rule_routes,
-    rule_function_names, rule_relation_count, rule_relation_names, /* after the schedules, which are names too */
+    rule_lifecycles, rule_schedules,      rule_explicit_names, rule_view_keys,      rule_handlers,
+    rule_routes,     rule_function_names, rule_relation_count, rule_relation_names, /* after the schedules, which are names too */
 };
 
 void rules_module(Reading *rd)

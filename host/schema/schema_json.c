@@ -477,8 +477,9 @@ static void put_explicit_names(Buf *out, const ModuleDef *def)
 
 static void put_route(Buf *out, const HttpRouteDef *r)
 {
-    static const char *const known[][2] = {{"GET", "Get"},         {"HEAD", "Head"},       {"POST", "Post"},   {"PUT", "Put"},    {"DELETE", "Delete"},
-                                           {"CONNECT", "Connect"}, {"OPTIONS", "Options"}, {"TRACE", "Trace"}, {"PATCH", "Patch"}};
+    static const char *const known[][2] = {{"GET", "Get"},         {"HEAD", "Head"},     {"POST", "Post"},
+                                           {"PUT", "Put"},         {"DELETE", "Delete"}, {"CONNECT", "Connect"},
+                                           {"OPTIONS", "Options"}, {"TRACE", "Trace"},   {"PATCH", "Patch"}};
     buf_put_text(out, "{");
     put_key_text(out, "handler_function", r->handler);
     if (str_is(r->method, "ANY")) {

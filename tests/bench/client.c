@@ -311,8 +311,10 @@ static int load(int port, const char *database, int connections, double seconds)
         if (now >= end) {
             double rate = (double)(total_ok - counted) / ((double)(now - from) / 1e9);
             qsort(latencies, nlatencies, sizeof *latencies, by_value);
-            printf("%.0f %llu %.1f %.1f %.1f\n", rate, (unsigned long long)total_bad, nlatencies ? (double)latencies[nlatencies / 2] / 1000 : 0,
-                   nlatencies ? (double)latencies[nlatencies * 99 / 100] / 1000 : 0, nlatencies ? (double)latencies[nlatencies - 1] / 1000 : 0);
+            printf("%.0f %llu %.1f %.1f %.1f\n", rate, (unsigned long long)total_bad,
+                   nlatencies ? (double)latencies[nlatencies / 2] / 1000 : 0,
+                   nlatencies ? (double)latencies[nlatencies * 99 / 100] / 1000 : 0,
+                   nlatencies ? (double)latencies[nlatencies - 1] / 1000 : 0);
             return 0;
         }
         if (n == 0) {

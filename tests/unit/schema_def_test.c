@@ -604,8 +604,9 @@ static void submodules_are_refused_by_name(void **state)
     buf_put_u32(&bytes, 1);
     put_str(&bytes, "lib");
     buf_put_u32(&bytes, 0);
-    expect_problems_in(buf_bytes(&bytes), "cannot decode module description: Submodules: this host takes modules without submodules only; put "
-                                          "their tables and functions into the module itself");
+    expect_problems_in(buf_bytes(&bytes),
+                       "cannot decode module description: Submodules: this host takes modules without submodules only; put "
+                       "their tables and functions into the module itself");
     buf_done(&bytes);
 }
 
