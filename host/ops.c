@@ -285,9 +285,9 @@ static void note_client(Loading *l, const CommitClient *c)
     for (uint32_t i = 0; i < l->nclients; i++)
         if (memcmp(l->clients[i].identity, c->identity, 32) == 0 && memcmp(l->clients[i].connection_id, c->connection_id, 16) == 0) {
             if (!c->connected) {
-                const void *claims = l->clients[i].claims.ptr;
+                free((void *)l->clients[i].claims.ptr);
                 l->clients[i] = l->clients[--l->nclients];
-                free((void *)claims);
+                l->clients[l->nclients].claims = (Str){0}; /* moved, or freed */
             }
             return;
         }
