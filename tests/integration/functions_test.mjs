@@ -139,7 +139,7 @@ ST_REDUCER(log_and_fail) { st_log_info(ctx, "said before the end"); return st_fa
 `;
 const module = compileText('functions', source);
 const next = compileText('functions2', source.replace('(uint32_t, v));\nST_EVENT_TABLE', '(uint32_t, v), (uint32_t, w));\nST_DEFAULT(key, w, 3);\nST_EVENT_TABLE'));
-const breaking = compileText('functions3', source.replace('(uint32_t, v));\nST_EVENT_TABLE', '(uint32_t, v), (uint32_t, w));\nST_DEFAULT(key, w, 3);\nST_EVENT_TABLE').replace(/ST_TABLE\(tiny.*\n/, '').replace(/ST_REDUCER\(tiny_add.*\n/, '').replace('"disconnected"', '"new disconnected"'));
+const breaking = compileText('functions3', source.replace('(uint32_t, v));\nST_EVENT_TABLE', '(uint32_t, v), (uint32_t, w));\nST_DEFAULT(key, w, 3);\nST_EVENT_TABLE').replace('ST_EVENT_TABLE(shot, PUBLIC, (uint32_t, k, PK), (uint32_t, v));', 'ST_EVENT_TABLE(shot, PUBLIC, (uint32_t, k, PK), (uint64_t, v));').replace('"disconnected"', '"new disconnected"'));
 const host = await new Host({ args: ['--call-timeout-ms', '1500'] }).start();
 const db = 'functions';
 const call = (reducer, args = [], options) => host.call(db, reducer, args, options);
