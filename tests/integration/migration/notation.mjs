@@ -16,6 +16,7 @@
 
 const INTEGERS = { u8: [1, false, 'smallint'], u16: [2, false, 'integer'], u32: [4, false, 'bigint'], u64: [8, false, 'numeric'], u128: [16, false, 'numeric'], u256: [32, false, 'numeric'],
   i8: [1, true, 'smallint'], i16: [2, true, 'smallint'], i32: [4, true, 'integer'], i64: [8, true, 'bigint'], i128: [16, true, 'numeric'], i256: [32, true, 'numeric'] };
+const LATER = BigInt(Date.now() + 180 * 86400e3) * 1000n; // of scheduled rows: within the two years that are allowed, and never due here
 const C_NAMES = { u128: 'st_u128', i128: 'st_i128', u256: 'st_u256', i256: 'st_i256', f32: 'float', f64: 'double', bool: 'bool', str: 'st_str', bytes: 'st_bytes', id: 'st_identity',
   conn: 'st_connection_id', uuid: 'st_uuid', ts: 'st_timestamp', dur: 'st_duration', sched: 'st_schedule_at', unit: 'st_unit' };
 const PG_NAMES = { f32: 'real', f64: 'double precision', bool: 'boolean', str: 'text', bytes: 'bytea', id: 'bytea', conn: 'bytea', uuid: 'uuid', ts: 'timestamp with time zone', dur: 'bigint',
@@ -142,7 +143,7 @@ function cSample(def, type) {
   if (declared) return declared.kind === 'enum' ? `(${type})(n % ${declared.parts.length})` : `sample_${type}(ctx, n)`;
   return { bool: '(n & 1) != 0', str: 'st_format(ctx, "s%llu", (unsigned long long)n)', bytes: '(st_bytes){ (const uint8_t *)"xyz", 3 }', id: '(st_identity){ { (uint8_t)n } }',
     conn: '(st_connection_id){ { (uint8_t)n } }', uuid: '(st_uuid){ { [15] = (uint8_t)n } }', ts: '(st_timestamp){ (int64_t)n * 1000000 }', dur: '(st_duration){ (int64_t)n }',
-    sched: 'st_at((st_timestamp){ 4102444800000000 + (int64_t)n })', unit: '(st_unit){ 0 }' }[type];
+    sched: `st_at((st_timestamp){ ${LATER} + (int64_t)n })`, unit: '(st_unit){ 0 }' }[type];
 }
 function usedTypes(def) {
   const found = new Set();
@@ -220,7 +221,7 @@ export function sample(def, type, n) {
   if (declared) return Object.fromEntries(declared.parts.map(([name, inner]) => [name, sample(def, inner, n)]));
   const hex = bytes => Number(big & 255n).toString(16).padStart(2, '0').padStart(bytes * 2, '0');
   return { f32: Number(big) + 0.5, f64: Number(big) + 0.5, bool: (big & 1n) === 1n, str: `s${big}`, bytes: '78797a', id: hex(32), conn: hex(16), uuid: hex(16), ts: big * 1000000n, dur: big,
-    sched: { Time: 4102444800000000n + big }, unit: 0 }[type];
+    sched: { Time: LATER + big }, unit: 0 }[type];
 }
 export const sampleRow = (def, t, n) => Object.fromEntries(t.columns.map(c => [c.name, sample(def, c.type, n)]));
 // An old row in the columns of a newer table.
