@@ -6,6 +6,7 @@
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
 
+#include "host/egress.h"
 #include "host/link.h"
 #include "host/logs.h"
 #include "host/net/net.h"
@@ -29,6 +30,8 @@ typedef struct HostConfig {
     uint32_t lag_bound_ms;
     uint64_t disk_reserve_bytes; /* the data directory's disk: with less than this free, calls are refused; default 256 MiB */
     bool allow_unsandboxed;
+    uint32_t procedures_max; /* of one database at once; default 16 */
+    EgressPolicy egress;
     bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
 } HostConfig;
 
@@ -136,6 +139,11 @@ struct NetDb {
     Slot *slots;
     uint32_t nslots, free_slot;
     uint64_t next_call_seq, answered_call_seq;
+    uint32_t nprocedures, procedures_cap; /* called and not answered, oldest first */
+    struct ProcedureWaiter *procedures;
+    struct ProcedureRequest *requests; /* HTTP requests that wait until what came before them is durable */
+    uint32_t nrequests;                /* of this worker, not yet answered */
+    uint64_t link_serial;              /* counts workers */
     Buf inflight; /* {u32 length, record}: calls not yet known to be answered, oldest first */
     size_t inflight_head;
 
@@ -193,6 +201,21 @@ void database_settle_dead_worker(Database *db, uint64_t offset);
 void database_register_again(Database *db);
 NetBackend database_backend(Host *h);
 
+/* ---- procedures.c: who waits for one, and their HTTP requests [loop thread] ---- */
+
+typedef struct ProcedureWaiter ProcedureWaiter;
+typedef struct ProcedureRequest ProcedureRequest;
+void procedures_called(Database *db, uint64_t call_seq, uint32_t slot, uint32_t generation, bool http, uint32_t nparts, const Bytes *parts);
+void procedures_answered(Database *db, uint64_t call_seq);
+void procedures_renumbered(Database *db, uint64_t from, uint64_t to); /* it waits for a new worker under another number */
+/* The worker died: answer those that it had begun; `guilty`: the call to blame, 0: none. */
+void procedures_lost(Database *db, uint64_t offset, uint64_t guilty);
+/* FRAME_HTTP. False: it breaks the protocol. */
+MUST_CHECK bool procedures_request(Database *db, uint64_t offset, Bytes payload);
+void procedures_progress(Database *db);   /* more is durable */
+void procedures_new_worker(Database *db); /* answers to requests of the last one go nowhere */
+void procedures_forget(Database *db);     /* its clients are gone, too */
+
 /* ---- publish.c, api.c ---- */
 
 /* PUT /v1/database/:db and POST /v1/database; POST .../pre_publish. Answers the request. [loop thread] */
@@ -209,6 +232,7 @@ struct Host {
     Net *net;
     Storage *storage;
     Embedded *embedded;
+    Egress *egress;
     Database *databases;
     pthread_mutex_t lock; /* databases list for storage's threads; the post queue */
     struct Post *posts, **posts_tail;

@@ -51,11 +51,6 @@ static void say_notices(const ModuleDef *def, Say say, void *to)
                  STR_FMT(def->views[i].name));
         say(to, text);
     }
-    for (uint32_t i = 0; i < def->nprocedures; i++) {
-        snprintf(text, sizeof text, "procedure `%.*s` is declared, but this edition does not run procedures yet: calling it is an error",
-                 STR_FMT(def->procedures[i].name));
-        say(to, text);
-    }
 }
 
 typedef struct Items {

@@ -563,6 +563,10 @@ typedef struct st_http_response {
 } st_http_response;
 #define st_http(ctx, request, response) st_i_http((ctx), (request), (response))
 
+/* `st_status s = st_sleep_until(ctx, (st_timestamp){ ctx->timestamp.us + 5000000 });` - a procedure waits, and nobody waits for it. At once
+ * for a time that has passed. Afterwards ctx->timestamp is the time then. ST_E_WOULD_BLOCK inside ST_WITH_TX. */
+#define st_sleep_until(ctx, when) st_i_sleep_until((ctx), (when))
+
 /* ==== 4. The machinery =================================================================================
  *
  * From here on nothing is for authors. First the binary interface between a module and the host, which is
@@ -578,7 +582,7 @@ typedef struct st_http_response {
  * own minor has), and so may st_module_desc and st_item, which tell their sizes. st_type, st_field and
  * everything in rows stay as they are; constants keep their numbers. tests/sdk/abi.c holds us to it. */
 #define ST_ABI_MAJOR 1
-#define ST_ABI_MINOR 1 /* 1: hash and direct indexes, sequences, names, migrations; nothing of minor 0 changed */
+#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations. 2: sleep_until. Nothing older changed */
 #define ST_MAGIC 0x315453u /* "ST1" */
 
 /* What a type is. The size, alignment and offsets are as compiled; the host recomputes them and refuses a
@@ -772,6 +776,8 @@ struct st_api {
     void (*random)(st_call *, void *buffer, size_t size);
     /* Delete the row equal to *row in every column; true if there was one. */
     bool (*erase_row)(st_db *, uint32_t item, const void *row);
+    /* Since minor 2. Sets ctx->timestamp to the time after it. */
+    st_status (*sleep_until)(st_proc_ctx *, st_timestamp);
 };
 
 /* ---- 4.2 Inside the macros ----
@@ -876,6 +882,10 @@ ST_I_FN void st_i_tx_leave(st_tx_scope *scope)
 ST_I_CHECKED ST_I_FN st_status st_i_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response)
 {
     return ctx->api->http(ctx, request, response);
+}
+ST_I_CHECKED ST_I_FN st_status st_i_sleep_until(st_proc_ctx *ctx, st_timestamp when)
+{
+    return ctx->api->sleep_until(ctx, when);
 }
 
 /* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23.

@@ -22,6 +22,14 @@ void core_schema_free(CoreSchema *s)
     arena_done(&arena);
 }
 
+void core_schema_drop(CoreSchema *s)
+{
+    if (s && s->users)
+        s->dropped = true;
+    else
+        core_schema_free(s);
+}
+
 int32_t schema_find_reducer(const CoreSchema *s, Str name)
 {
     for (uint32_t i = (uint32_t)hash_bytes(name.ptr, name.len, hash_process_seed);; i++) {

@@ -42,6 +42,8 @@ typedef struct RingCursors {
     _Alignas(64) _Atomic uint64_t current_call; /* call_seq being executed, 0: none (rule 8: module and query code only) */
     _Atomic uint64_t current_since_ns;          /* CLOCK_MONOTONIC at its start */
     _Atomic uint64_t consumed_call;             /* last call_seq whose outputs are all published */
+    _Atomic uint64_t guilty_call;               /* a crash on a procedure's own thread: its call; 0: on the executor */
+    _Atomic uint32_t procedures;                /* how many run */
 } RingCursors;
 
 typedef struct RingSizes {

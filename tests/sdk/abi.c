@@ -42,7 +42,7 @@ IS(ST_COLUMN_PK, 1); IS(ST_COLUMN_UNIQUE, 2); IS(ST_COLUMN_AUTO, 4); IS(ST_COLUM
 IS(ST_COLUMN_BY_HASH, 16); IS(ST_COLUMN_BY_VALUE, 32); IS(ST_COLUMN_HASH, 24); IS(ST_COLUMN_PK_HASH, 17); IS(ST_COLUMN_UNIQUE_HASH, 18);
 IS(ST_COLUMN_PK_DIRECT, 33); IS(ST_COLUMN_UNIQUE_DIRECT, 34); IS(ST_INDEX_HASH, 1);
 IS(ST_ACCESS_PRIVATE, 0); IS(ST_ACCESS_PUBLIC, 1); IS(ST_F_EVENT, 2); IS(ST_F_ANONYMOUS, 4);
-IS(ST_MAGIC, 0x315453); IS(ST_ABI_MAJOR, 1); IS(ST_ABI_MINOR, 1);
+IS(ST_MAGIC, 0x315453); IS(ST_ABI_MAJOR, 1); IS(ST_ABI_MINOR, 2);
 
 /* records */
 SIZE(st_type, 48, 8); AT(st_type, name, 0); AT(st_type, kind, 8); AT(st_type, size, 12); AT(st_type, align, 16);
@@ -74,4 +74,5 @@ AT(st_api, size, 0); AT(st_api, major, 4); AT(st_api, minor, 8);
 AT(st_api, insert, 16); AT(st_api, update, 24); AT(st_api, find, 32); AT(st_api, erase, 40); AT(st_api, count, 48);
 AT(st_api, scan, 56); AT(st_api, next, 64); AT(st_api, alloc, 72); AT(st_api, fail, 80); AT(st_api, log, 88); AT(st_api, emit, 96);
 AT(st_api, tx_begin, 104); AT(st_api, tx_end, 112); AT(st_api, tx_abort, 120); AT(st_api, http, 128);
-AT(st_api, format, 136); AT(st_api, random, 144); AT(st_api, erase_row, 152); SIZE(st_api, 160, 8);
+AT(st_api, format, 136); AT(st_api, random, 144); AT(st_api, erase_row, 152);
+AT(st_api, sleep_until, 160); SIZE(st_api, 168, 8);
