@@ -244,7 +244,7 @@ static bool name_in(Str name, const char *const *list)
 static struct curl_slist *header_lines(Transfer *t)
 {
     static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
-                                          "expect", "proxy-connection", NULL};
+                                          "expect",         "proxy-connection",  NULL};
     static const char *const secrets[] = {"authorization", "cookie", "cookie2", "proxy-authorization", "www-authenticate", NULL};
     static const char *const content[] = {"content-type", "content-encoding", "content-language", "content-location", NULL};
     struct curl_slist *lines = curl_slist_append(NULL, "Expect:");
@@ -257,7 +257,8 @@ static struct curl_slist *header_lines(Transfer *t)
             continue;
         typed |= name_in(h->name, (const char *const[]){"content-type", NULL});
         bool empty = h->value.len == 0;
-        char *line = arena_sprintf(&t->arena, empty ? "%.*s;" : "%.*s: %.*s", STR_FMT(h->name), (int)h->value.len, (const char *)h->value.ptr);
+        char *line =
+            arena_sprintf(&t->arena, empty ? "%.*s;" : "%.*s: %.*s", STR_FMT(h->name), (int)h->value.len, (const char *)h->value.ptr);
         lines = curl_slist_append(lines, line);
     }
     return typed ? lines : curl_slist_append(lines, "Content-Type:"); /* libcurl's own would be a form's */

@@ -121,7 +121,7 @@ struct NetDb {
     uint8_t program_hash[32];
     Lease lease;
     CommitSource source;
-    uint32_t *since_versions; /* per reducer of image.def: version that last changed its parameters */
+    uint32_t *since_versions; /* per reducer, then per procedure of image.def: version that last changed its parameters (or result) */
     uint32_t nhistory;        /* older images that connected clients still know */
     SchemaImage *history;
     bool frames_left; /* the last drain stopped at its budget */
@@ -144,7 +144,7 @@ struct NetDb {
     struct ProcedureRequest *requests; /* HTTP requests that wait until what came before them is durable */
     uint32_t nrequests;                /* of this worker, not yet answered */
     uint64_t link_serial;              /* counts workers */
-    Buf inflight; /* {u32 length, record}: calls not yet known to be answered, oldest first */
+    Buf inflight;                      /* {u32 length, record}: calls not yet known to be answered, oldest first */
     size_t inflight_head;
 
     Logs *logs;
@@ -172,7 +172,7 @@ void modules_clear(Host *h);
 void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size);
 /* The LOAD payload of records.h. */
 void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);
-/* For each reducer of `next` the version that changed its parameters under somebody who may still call it the old way; 0: none did.
+/* For each reducer, then each procedure, of `next` the version that changed its parameters under somebody who may still call it the old way; 0: none did.
  * `db` NULL: nobody knows an older version. The caller frees. */
 uint32_t *since_versions_next(const Database *db, const SchemaImage *next);
 

@@ -386,8 +386,22 @@ static void default_config(HostConfig *c)
 
 static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
 {
-    enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, DISK_RESERVE, IDLE_MS, PROCEDURES, EGRESS, EGRESS_ALLOW, PUBLISH_FROM,
-           UNSANDBOXED, VERSION, HELP };
+    enum {
+        DATA_DIR = 256,
+        PG,
+        KEY_DIR,
+        CALL_MS,
+        WORKER_MEMORY,
+        DISK_RESERVE,
+        IDLE_MS,
+        PROCEDURES,
+        EGRESS,
+        EGRESS_ALLOW,
+        PUBLISH_FROM,
+        UNSANDBOXED,
+        VERSION,
+        HELP
+    };
     static const struct option options[] = {
         {"data-dir", required_argument, NULL, DATA_DIR},
         {"listen-addr", required_argument, NULL, 'l'},

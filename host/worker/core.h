@@ -48,7 +48,7 @@ typedef struct CoreEnv {
     /* Outputs, in the order of records.h. None may fail or wait. Parts are copied before the call returns. */
     void (*commit)(void *user, Bytes record);
     void (*frame)(void *user, uint32_t nparts, const Bytes *parts); /* first part begins with FrameHeader */
-    void (*log)(void *user, Bytes record); /* [any thread] */
+    void (*log)(void *user, Bytes record);                          /* [any thread] */
     /* Opens a module file (loader.h), or the simulator's. */
     Status (*open_module)(void *user, Str path, Module **ret, Error *err);
     /* A call begins / ends, outputs included: from here to there the call is to blame for a death (records.h, current_call).

@@ -154,13 +154,16 @@ Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
         }
     }
     s->since = ARENA_ARRAY(&s->arena, uint32_t, def->nreducers + 1);
+    s->procedure_since = ARENA_ARRAY(&s->arena, uint32_t, def->nprocedures + 1);
     schema_hash_reducers(s);
     for (uint32_t n = read_u32(in), i = 0; i < n && !in->bad; i++) {
         Str name = read_str(in);
         uint32_t since = read_u32(in);
-        int32_t r = in->bad ? -1 : schema_find_reducer(s, name);
+        int32_t r = in->bad ? -1 : schema_find_reducer(s, name), p = in->bad || r >= 0 ? -1 : schema_find_procedure(s, name);
         if (r >= 0)
             s->since[r] = since;
+        else if (p >= 0)
+            s->procedure_since[p] = since;
     }
     s->nversions = read_u32(in);
     if (in->bad || s->nversions > reader_left(in) / 8) {

@@ -45,7 +45,7 @@ typedef struct CoreSchema {
     uint32_t users;    /* procedures that run its code: it outlives them (rule 6) */
     bool dropped;      /* no longer in force: the last of them frees it */
     uint8_t database[32], owner[32];
-    uint32_t *since; /* per reducer */
+    uint32_t *since, *procedure_since; /* per reducer, per procedure */
     uint32_t nversions;
     const VersionShape *versions;
     uint32_t reducer_mask; /* hash of reducer names: position + 1, 0 is free */
@@ -71,7 +71,7 @@ struct st_call {
     Procedure *procedure; /* NULL: a reducer's call */
     st_call *outer;       /* a procedure's transaction: the procedure's own call, which it fails and leaves with */
     bool over;            /* the transaction has ended: the handle reaches nothing any more */
-    bool migrating;           /* `items` also names tables of the version in force: read-only */
+    bool migrating;       /* `items` also names tables of the version in force: read-only */
     st_db db;
     st_reducer_ctx ctx;
     Str function;    /* the reducer's name */

@@ -56,7 +56,7 @@ struct Procedure {
     uint64_t offset; /* the database's when its last transaction ended: nothing of it leaves before that is durable */
 
     Buf request, answer;
-    int64_t wake_at_us;   /* what it asks for with WANT_SLEEP */
+    int64_t wake_at_us; /* what it asks for with WANT_SLEEP */
     /* the executor's alone: */
     uint64_t request_seq; /* of the FRAME_HTTP that it waits for, 0: none */
     bool sleeping;
@@ -356,7 +356,8 @@ static void finish(Core *c, Procedure *p);
 static void lend(Core *c, Procedure *p)
 {
     if (p->schema != c->schema) {
-        p->tx_status = say(p, ST_E_CANCELLED, "the module was replaced by a publish while the procedure ran: it can read and write no more");
+        p->tx_status =
+            say(p, ST_E_CANCELLED, "the module was replaced by a publish while the procedure ran: it can read and write no more");
         strand_go(p->strand);
         return;
     }
@@ -715,6 +716,14 @@ void call_procedure(Core *c, const CallHeader *h, Client *client, Reader *in)
         core_log(c, ST_LOG_ERROR, 0, STR(""), STR(""),
                  str_of(arena_sprintf(&c->arena, "no such procedure: `%.*s`", (int)MIN(name.len, 200u), name.ptr)));
         refuse(c, h, request_id, REPLY_NO_SUCH, STR("No such procedure"));
+        return;
+    }
+    if (h->schema_version < s->procedure_since[id]) {
+        char *text = arena_sprintf(&c->arena,
+                                   "procedure `%.*s` changed its parameters or its result by a publish since the client connected; connect "
+                                   "again with current bindings",
+                                   STR_FMT(name));
+        refuse(c, h, request_id, REPLY_INTERNAL, str_of(text));
         return;
     }
     if (!has_room(c)) {

@@ -395,7 +395,8 @@ static const Type *convert(Loader *l, const st_type *from, Str within, int depth
 static const Type *convert_struct(Loader *l, const st_type *from, Str what, bool rows)
 {
     Str name;
-    if (!from || !mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) || from->kind != ST_K_STRUCT) {
+    if (!from || !mine(l, from, sizeof *from, _Alignof(st_type)) || !text_at(l, from->name, NAME_BYTES_MAX, &name) ||
+        from->kind != ST_K_STRUCT) {
         problem(l, "%.*s: its type record is damaged: build the module anew with spacetimedb.h", STR_FMT(what));
         return NULL;
     }

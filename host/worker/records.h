@@ -139,7 +139,7 @@ typedef enum ControlKind { /* payload after u8 kind                             
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |
  *       identity[32] of the database | identity[32] of the owner |
  *       u32 ntables x { str table name, u32 table_id } |
- *       u32 nreducers x { str name, u32 since_version }: the version that last changed its parameters, 0: none |
+ *       u32 n x { str reducer or procedure, u32 since_version }: the version that last changed its parameters or result, 0: none |
  *       u32 nversions x { u32 version, u32 ntables x { u32 table_id, u16 ncols } }: what clients of older versions know;
  *       a CONNECT with such a schema_version takes its shape from here.
  * PREPARE: LOAD | u32 migration: the highest that has run on this database; later ones of the module are pending.
