@@ -533,6 +533,8 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
     }
     if ((kind == NET_CALL_REDUCER || kind == NET_CALL_PROCEDURE) && !s->http && nparts > 1)
         note_called(s, parts[1]);
+    if (kind == NET_CALL_PROCEDURE)
+        procedures_called(db, db->next_call_seq, slot, s->generation, s->http, nparts, parts);
     database_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
                        schema_version ? schema_version : s->schema_version, nparts, parts);
     return S_OK;
@@ -648,7 +650,7 @@ static bool deliver_update(Database *db, const FrameHeader *header, Reader *r)
                     pieces[i].bytes.ptr = ids;
                     ids += 4;
                 }
-            net_client_send(s->client, header->offset, false, npieces + 1, pieces);
+            net_client_send(s->client, header->offset, NET_HELD, npieces + 1, pieces);
         }
     }
     for (uint32_t i = 0; i < nsegments; i++)
@@ -690,6 +692,10 @@ static bool deliver(Database *db, Bytes record)
         db->answered_call_seq = done;
     if (header.kind == FRAME_UPDATE)
         return deliver_update(db, &header, &r);
+    if (header.kind == FRAME_HTTP)
+        return procedures_request(db, header.offset, bytes_of(r.ptr, reader_left(&r)));
+    if (header.call_seq && (header.kind == FRAME_REPLY || header.kind == FRAME_MESSAGE))
+        procedures_answered(db, header.call_seq);
     Slot *s = slot_of(db, header.slot, header.generation);
     if (!s)
         return true; /* a late frame for a slot that was given to somebody else */
@@ -698,7 +704,8 @@ static bool deliver(Database *db, Bytes record)
         note_answer(s, header.call_seq, bytes_of(r.ptr, reader_left(&r)));
         if (s->client) {
             NetPiece piece = {.bytes = {r.ptr, reader_left(&r)}};
-            net_client_send(s->client, header.offset, header.flags & FRAME_NOT_HELD, 1, &piece);
+            NetHold hold = header.flags & FRAME_NOT_HELD ? NET_NOT_HELD : header.flags & FRAME_DURABLE ? NET_DURABLE : NET_HELD;
+            net_client_send(s->client, header.offset, hold, 1, &piece);
         }
         return true;
     case FRAME_CONNECTED: {
@@ -887,6 +894,7 @@ void database_watch(Database *db)
 {
     Link *link = db->link;
     Host *h = db->host;
+    procedures_new_worker(db);
     pthread_mutex_lock(&link->lock);
     link->watched = true;
     pthread_mutex_unlock(&link->lock);
@@ -946,7 +954,7 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         db->early = (Bytes){0};
         if (record.len < sizeof(FrameHeader) || load_u64(record.ptr + offsetof(FrameHeader, offset)) > offset)
             continue; /* it belongs to no complete commit record */
-        if (record.ptr[0] != FRAME_CONTROL && !deliver(db, record))
+        if (record.ptr[0] != FRAME_CONTROL && record.ptr[0] != FRAME_HTTP && !deliver(db, record))
             break;
     }
     if (db->answered_call_seq != answered)
@@ -954,6 +962,10 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
     trim_inflight(db);
     /* The call that was running fails; all others of the queue never had an effect and go to the new worker. */
     uint64_t current = atomic_load(&link->area.worker_cursors->current_call);
+    uint64_t guilty = atomic_load(&link->area.worker_cursors->guilty_call);
+    if (guilty) /* a procedure's thread crashed: the executor's call is one of the others */
+        current = guilty;
+    procedures_lost(db, offset, current);
     for (size_t at = db->inflight_head; current && at < db->inflight.len; at += 4 + load_u32(db->inflight.ptr + at)) {
         const uint8_t *p = db->inflight.ptr + at;
         CallHeader h;
@@ -967,9 +979,13 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         Slot *s = slot_of(db, h.slot, h.generation);
         uint32_t request_id = h.kind >= CALL_REDUCER && h.kind <= CALL_ONE_OFF ? read_u32(&r) : 0;
         uint32_t set_id = h.kind == CALL_SUBSCRIBE || h.kind == CALL_UNSUBSCRIBE ? read_u32(&r) : 0;
-        Str name = h.kind == CALL_REDUCER ? read_str(&r) : STR("query");
-        snprintf(text, sizeof text, "%s `%.*s` ended with the module's process: %s", h.kind == CALL_REDUCER ? "reducer" : "the",
+        Str name = h.kind == CALL_REDUCER || h.kind == CALL_PROCEDURE ? read_str(&r) : STR("query");
+        snprintf(text, sizeof text, "%s `%.*s` ended with the module's process: %s",
+                 h.kind == CALL_REDUCER     ? "reducer"
+                 : h.kind == CALL_PROCEDURE ? "procedure"
+                                            : "the",
                  STR_FMT(name), link->exit_text);
+        procedures_answered(db, h.call_seq);
         OWN(buf) Buf message = {0};
         if (s && s->client && (h.flags & CALL_HTTP) && h.kind >= CALL_REDUCER) {
             net_client_reply(s->client, offset, REPLY_INTERNAL, str_bytes(str_of(text)));
@@ -986,7 +1002,7 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
                 server_subscription_error(&message, &request_id, set_id, str_of(text));
             NetPiece piece = {.bytes = buf_bytes(&message)};
             if (message.len)
-                net_client_send(s->client, offset, true, 1, &piece);
+                net_client_send(s->client, offset, NET_NOT_HELD, 1, &piece);
             if (message.len)
                 note_answer(s, h.call_seq, buf_bytes(&message));
         }
@@ -1043,6 +1059,8 @@ void database_register_again(Database *db)
             if (s->sets[k].call_seq == h.call_seq)
                 s->sets[k].call_seq = db->next_call_seq;
         size_t copy = db->inflight.len;
+        if (h.kind == CALL_PROCEDURE)
+            procedures_renumbered(db, h.call_seq, db->next_call_seq);
         database_send_call(db, h.kind, h.flags, h.slot, h.generation, h.schema_version, 1, &payload);
         store_u16(db->inflight.ptr + copy + 4 + offsetof(CallHeader, reserved), h.reserved); /* tries so far */
     }
@@ -1074,6 +1092,7 @@ void database_forget_clients(Database *db)
     db->nslots = 0;
     db->free_slot = CLIENT_NONE;
     db->inflight.len = db->inflight_head = 0;
+    procedures_forget(db);
     db->starved = false;
     /* offsets may begin again lower: what the old ones allowed says nothing about the new */
     net_channel_free(db->channel);

@@ -6,6 +6,7 @@
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
 
+#include "host/egress.h"
 #include "host/link.h"
 #include "host/logs.h"
 #include "host/net/net.h"
@@ -29,6 +30,8 @@ typedef struct HostConfig {
     uint32_t lag_bound_ms;
     uint64_t disk_reserve_bytes; /* the data directory's disk: with less than this free, calls are refused; default 256 MiB */
     bool allow_unsandboxed;
+    uint32_t procedures_max; /* of one database at once; default 16 */
+    EgressPolicy egress;
     bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
 } HostConfig;
 
@@ -119,7 +122,7 @@ struct NetDb {
     uint8_t program_hash[32];
     Lease lease;
     CommitSource source;
-    uint32_t *since_versions; /* per reducer of image.def: version that last changed its parameters */
+    uint32_t *since_versions; /* per reducer, then per procedure of image.def: version that last changed its parameters (or result) */
     uint32_t nhistory;        /* older images that connected clients still know */
     SchemaImage *history;
     bool frames_left; /* the last drain stopped at its budget */
@@ -137,7 +140,12 @@ struct NetDb {
     Slot *slots;
     uint32_t nslots, free_slot;
     uint64_t next_call_seq, answered_call_seq;
-    Buf inflight; /* {u32 length, record}: calls not yet known to be answered, oldest first */
+    uint32_t nprocedures, procedures_cap; /* called and not answered, oldest first */
+    struct ProcedureWaiter *procedures;
+    struct ProcedureRequest *requests; /* HTTP requests that wait until what came before them is durable */
+    uint32_t nrequests;                /* of this worker, not yet answered */
+    uint64_t link_serial;              /* counts workers */
+    Buf inflight;                      /* {u32 length, record}: calls not yet known to be answered, oldest first */
     size_t inflight_head;
 
     int64_t wake_us; /* when it must be open for its schedule although nobody uses it, microseconds since 1970; INT64_MAX: never */
@@ -172,7 +180,7 @@ void modules_clear(Host *h);
 void link_config_for(Host *h, const uint8_t identity[32], const char *label, LinkConfig *ret, char *dir, size_t dir_size);
 /* The LOAD payload of records.h. */
 void load_record(Buf *out, const Database *db, const SchemaImage *image, const char *path, const uint32_t *since);
-/* For each reducer of `next` the version that changed its parameters under somebody who may still call it the old way; 0: none did.
+/* For each reducer, then each procedure, of `next` the version that changed its parameters under somebody who may still call it the old way; 0: none did.
  * `db` NULL: nobody knows an older version. The caller frees. */
 uint32_t *since_versions_next(const Database *db, const SchemaImage *next);
 
@@ -201,6 +209,21 @@ void database_settle_dead_worker(Database *db, uint64_t offset);
 void database_register_again(Database *db);
 NetBackend database_backend(Host *h);
 
+/* ---- procedures.c: who waits for one, and their HTTP requests [loop thread] ---- */
+
+typedef struct ProcedureWaiter ProcedureWaiter;
+typedef struct ProcedureRequest ProcedureRequest;
+void procedures_called(Database *db, uint64_t call_seq, uint32_t slot, uint32_t generation, bool http, uint32_t nparts, const Bytes *parts);
+void procedures_answered(Database *db, uint64_t call_seq);
+void procedures_renumbered(Database *db, uint64_t from, uint64_t to); /* it waits for a new worker under another number */
+/* The worker died: answer those that it had begun; `guilty`: the call to blame, 0: none. */
+void procedures_lost(Database *db, uint64_t offset, uint64_t guilty);
+/* FRAME_HTTP. False: it breaks the protocol. */
+MUST_CHECK bool procedures_request(Database *db, uint64_t offset, Bytes payload);
+void procedures_progress(Database *db);   /* more is durable */
+void procedures_new_worker(Database *db); /* answers to requests of the last one go nowhere */
+void procedures_forget(Database *db);     /* its clients are gone, too */
+
 /* ---- publish.c, api.c ---- */
 
 /* PUT /v1/database/:db and POST /v1/database; POST .../pre_publish. Answers the request. [loop thread] */
@@ -217,6 +240,7 @@ struct Host {
     Net *net;
     Storage *storage;
     Embedded *embedded;
+    Egress *egress;
     Database *databases;
     pthread_mutex_t lock; /* databases list for storage's threads; the post queue */
     struct Post *posts, **posts_tail;

@@ -184,6 +184,8 @@ static void on_wake(uv_async_t *async)
             database_drain(db); /* first the frames, then the offset that lets them go */
         if (progressed && db->channel)
             net_channel_progress(db->channel, atomic_load(&db->complete), atomic_load(&db->durable));
+        if (progressed)
+            procedures_progress(db);
     }
 }
 
@@ -305,6 +307,8 @@ static void on_tick(uv_timer_t *timer)
         }
         int64_t due_us = atomic_load(&w->due_next_us);
         bool soon = due_us < wall_us + (int64_t)(idle_ns / 1000); /* it would have to open again at once */
+        if (atomic_load(&w->procedures)) /* a procedure holds it open as a client does (rule 31) */
+            db->idle_since_ns = MAX(db->idle_since_ns, now);
         if (db->refs == 0 && !db->operating && !soon && now - db->idle_since_ns > idle_ns) {
             database_plan_wake(db, due_us);
             db->state = DB_CLOSING;
@@ -366,6 +370,9 @@ static const char usage[] =
     "  --worker-memory BYTES     memory of one database's worker (default 4294967296)\n"
     "  --disk-reserve BYTES      with less free on the data directory's disk, calls are refused (default 268435456)\n"
     "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
+    "  --procedures-max N        procedures of one database that run at once (default 16)\n"
+    "  --egress on|off           may procedures make HTTP requests (default on)\n"
+    "  --egress-allow CIDR,...   special addresses (loopback, private, link-local) that they may reach all the same\n"
     "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
     "  --allow-unsandboxed       run modules even where the kernel lacks Landlock or seccomp\n"
     "  --version, --help\n";
@@ -415,6 +422,7 @@ static void default_config(HostConfig *c)
         .worker_bytes_max = (uint64_t)4 << 30,
         .lag_bound_ms = 1000,
         .disk_reserve_bytes = (uint64_t)256 << 20,
+        .procedures_max = 16,
         .publish_loopback_only = true,
     };
     const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -434,7 +442,22 @@ static void default_config(HostConfig *c)
 
 static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
 {
-    enum { DATA_DIR = 256, PG, KEY_DIR, CALL_MS, WORKER_MEMORY, DISK_RESERVE, IDLE_MS, PUBLISH_FROM, UNSANDBOXED, VERSION, HELP };
+    enum {
+        DATA_DIR = 256,
+        PG,
+        KEY_DIR,
+        CALL_MS,
+        WORKER_MEMORY,
+        DISK_RESERVE,
+        IDLE_MS,
+        PROCEDURES,
+        EGRESS,
+        EGRESS_ALLOW,
+        PUBLISH_FROM,
+        UNSANDBOXED,
+        VERSION,
+        HELP
+    };
     static const struct option options[] = {
         {"data-dir", required_argument, NULL, DATA_DIR},
         {"listen-addr", required_argument, NULL, 'l'},
@@ -445,6 +468,9 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"worker-memory", required_argument, NULL, WORKER_MEMORY},
         {"idle-close-ms", required_argument, NULL, IDLE_MS},
         {"disk-reserve", required_argument, NULL, DISK_RESERVE},
+        {"procedures-max", required_argument, NULL, PROCEDURES},
+        {"egress", required_argument, NULL, EGRESS},
+        {"egress-allow", required_argument, NULL, EGRESS_ALLOW},
         {"publish-from", required_argument, NULL, PUBLISH_FROM},
         {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
         {"version", no_argument, NULL, VERSION},
@@ -468,6 +494,19 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
             break;
         case WORKER_MEMORY: TRY(parse_number(optarg, UINT64_MAX >> 1, &c->worker_bytes_max, err)); break;
         case DISK_RESERVE: TRY(parse_number(optarg, UINT64_MAX >> 1, &c->disk_reserve_bytes, err)); break;
+        case PROCEDURES:
+            TRY(parse_number(optarg, PROCEDURES_MAX_MAX, &n, err));
+            c->procedures_max = (uint32_t)n;
+            break;
+        case EGRESS:
+            if (strcmp(optarg, "on") != 0 && strcmp(optarg, "off") != 0)
+                return FAIL(err, S_INVALID, "--egress `%s`: expected on or off", optarg);
+            c->egress.off = strcmp(optarg, "off") == 0;
+            break;
+        case EGRESS_ALLOW:
+            if (egress_allow(&c->egress, optarg, err) != S_OK)
+                return CONTEXT(err, "--egress-allow");
+            break;
         case PUBLISH_FROM:
             if (strcmp(optarg, "loopback") != 0 && strcmp(optarg, "anywhere") != 0)
                 return FAIL(err, S_INVALID, "--publish-from `%s`: expected loopback or anywhere", optarg);
@@ -581,6 +620,7 @@ static Status run(Host *h, Error *err)
         .on_failure = on_failure,
         .on_pressure = on_pressure,
     };
+    TRY(egress_start(&h->egress, &c->egress, err));
     TRY(storage_open(&h->storage, &storage, err));
     NetConfig net = {
         .loop = &h->loop,
@@ -634,6 +674,7 @@ int main(int argc, char **argv)
         stop_databases(&host);
         storage_close(host.storage);
     }
+    egress_stop(host.egress);
     if (host.embedded)
         embedded_stop(host.embedded);
     if (status == S_OK)

@@ -67,6 +67,7 @@ void link_config_for(Host *h, const uint8_t identity[32], const char *label, Lin
         .module_dir = dir,
         .allow_unsandboxed = h->config.allow_unsandboxed,
         .data_bytes_max = h->config.worker_bytes_max,
+        .procedures_max = h->config.procedures_max,
     };
     if (geteuid() == 0) { /* a uid for each database: nobody else's processes or files are theirs */
         uint32_t uid = WORKER_UID_BASE + load_u32(identity) % WORKER_UID_COUNT;
@@ -123,9 +124,10 @@ void load_record(Buf *out, const Database *db, const SchemaImage *image, const c
         buf_put_str(out, image->def->tables[i].name);
         buf_put_u32(out, image->ids[i]);
     }
-    buf_put_u32(out, image->def->nreducers);
-    for (uint32_t i = 0; i < image->def->nreducers; i++) {
-        buf_put_str(out, image->def->reducers[i].name);
+    uint32_t nreducers = image->def->nreducers, n = nreducers + image->def->nprocedures;
+    buf_put_u32(out, n);
+    for (uint32_t i = 0; i < n; i++) {
+        buf_put_str(out, i < nreducers ? image->def->reducers[i].name : image->def->procedures[i - nreducers].name);
         buf_put_u32(out, since ? since[i] : 1);
     }
     buf_put_u32(out, db->nhistory);
@@ -140,11 +142,39 @@ void load_record(Buf *out, const Database *db, const SchemaImage *image, const c
     }
 }
 
-static bool older_client_knows_otherwise(const Database *db, const ReducerDef *r)
+/* What a caller must know of function `at`: of the reducers, then the procedures. */
+typedef struct Signature {
+    Str name;
+    const Type *params, *ret; /* ret: of procedures */
+} Signature;
+
+static Signature signature_at(const ModuleDef *def, uint32_t at)
+{
+    if (at < def->nreducers)
+        return (Signature){def->reducers[at].name, def->reducers[at].params, NULL};
+    const ProcedureDef *p = &def->procedures[at - def->nreducers];
+    return (Signature){p->name, p->params, p->ret};
+}
+
+static int32_t signature_find(const ModuleDef *def, const Signature *s)
+{
+    for (uint32_t i = s->ret ? def->nreducers : 0, n = def->nreducers + (s->ret ? def->nprocedures : 0); i < n; i++)
+        if (str_eq(signature_at(def, i).name, s->name))
+            return (int32_t)i;
+    return -1;
+}
+
+static bool signature_differs(const ModuleDef *def, uint32_t at, const Signature *s)
+{
+    Signature was = signature_at(def, at);
+    return !type_equal(was.params, s->params) || (s->ret && !type_equal(was.ret, s->ret));
+}
+
+static bool older_client_knows_otherwise(const Database *db, const Signature *s)
 {
     for (uint32_t i = 0; i < db->nhistory; i++) {
-        const ReducerDef *was = module_def_reducer(db->history[i].def, r->name);
-        if (was && !type_equal(was->params, r->params))
+        int32_t at = signature_find(db->history[i].def, s);
+        if (at >= 0 && signature_differs(db->history[i].def, (uint32_t)at, s))
             return true;
     }
     return false;
@@ -152,13 +182,15 @@ static bool older_client_knows_otherwise(const Database *db, const ReducerDef *r
 
 uint32_t *since_versions_next(const Database *db, const SchemaImage *next)
 {
-    uint32_t *since = x_alloc((next->def->nreducers + 1) * sizeof *since);
-    for (uint32_t i = 0; db && i < next->def->nreducers; i++) {
-        const ReducerDef *now = &next->def->reducers[i], *was = module_def_reducer(db->image.def, now->name);
-        if (was ? !type_equal(was->params, now->params) : older_client_knows_otherwise(db, now))
+    uint32_t n = next->def->nreducers + next->def->nprocedures;
+    uint32_t *since = x_alloc((n + 1) * sizeof *since);
+    for (uint32_t i = 0; db && i < n; i++) {
+        Signature now = signature_at(next->def, i);
+        int32_t was = signature_find(db->image.def, &now);
+        if (was >= 0 ? signature_differs(db->image.def, (uint32_t)was, &now) : older_client_knows_otherwise(db, &now))
             since[i] = next->version;
-        else if (was)
-            since[i] = db->since_versions[was - db->image.def->reducers];
+        else if (was >= 0)
+            since[i] = db->since_versions[was];
     }
     return since;
 }

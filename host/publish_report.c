@@ -40,21 +40,9 @@ typedef void (*Say)(void *to, const char *text);
 static void say_notices(const ModuleDef *def, Say say, void *to)
 {
     char text[300];
-    for (uint32_t i = 0; i < def->ntables; i++)
-        if (def->tables[i].schedule && !module_def_reducer(def, def->tables[i].schedule->function)) {
-            snprintf(text, sizeof text,
-                     "table `%.*s` is scheduled: its rows are kept, but this edition does not call the procedure `%.*s` yet",
-                     STR_FMT(def->tables[i].name), STR_FMT(def->tables[i].schedule->function));
-            say(to, text);
-        }
     for (uint32_t i = 0; i < def->nviews; i++) {
         snprintf(text, sizeof text, "view `%.*s` is declared, but this edition does not compute views yet: reading it is an error",
                  STR_FMT(def->views[i].name));
-        say(to, text);
-    }
-    for (uint32_t i = 0; i < def->nprocedures; i++) {
-        snprintf(text, sizeof text, "procedure `%.*s` is declared, but this edition does not run procedures yet: calling it is an error",
-                 STR_FMT(def->procedures[i].name));
         say(to, text);
     }
 }

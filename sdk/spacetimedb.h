@@ -585,6 +585,10 @@ typedef struct st_http_response {
 } st_http_response;
 #define st_http(ctx, request, response) st_i_http((ctx), (request), (response))
 
+/* `st_status s = st_sleep_until(ctx, (st_timestamp){ ctx->timestamp.us + 5000000 });` - a procedure waits, and nobody waits for it. At once
+ * for a time that has passed. Afterwards ctx->timestamp is the time then. ST_E_WOULD_BLOCK inside ST_WITH_TX. */
+#define st_sleep_until(ctx, when) st_i_sleep_until((ctx), (when))
+
 /* ==== 4. The machinery =================================================================================
  *
  * From here on nothing is for authors. First the binary interface between a module and the host, which is
@@ -600,7 +604,7 @@ typedef struct st_http_response {
  * own minor has), and so may st_module_desc and st_item, which tell their sizes. st_type, st_field and
  * everything in rows stay as they are; constants keep their numbers. tests/sdk/abi.c holds us to it. */
 #define ST_ABI_MAJOR 1
-#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations; 2: claims, stopwatches. Nothing before changed */
+#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations. 2: claims, stopwatches, sleep_until, rules. Nothing older changed */
 #define ST_MAGIC 0x315453u /* "ST1" */
 
 /* What a type is. The size, alignment and offsets are as compiled; the host recomputes them and refuses a
@@ -803,6 +807,8 @@ struct st_api {
     /* UINT32_MAX: too many in this call; ending that is ST_E_NO_STOPWATCH, as is ending one twice. */
     uint32_t (*stopwatch_start)(st_call *, const char *name);
     st_status (*stopwatch_end)(st_call *, uint32_t id, const st_log_loc *);
+    /* Since minor 2. Sets ctx->timestamp to the time after it. */
+    st_status (*sleep_until)(st_proc_ctx *, st_timestamp);
 };
 
 /* ---- 4.2 Inside the macros ----
@@ -907,6 +913,10 @@ ST_I_FN void st_i_tx_leave(st_tx_scope *scope)
 ST_I_CHECKED ST_I_FN st_status st_i_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response)
 {
     return ctx->api->http(ctx, request, response);
+}
+ST_I_CHECKED ST_I_FN st_status st_i_sleep_until(st_proc_ctx *ctx, st_timestamp when)
+{
+    return ctx->api->sleep_until(ctx, when);
 }
 
 /* Descriptors of the predeclared types. bool has two: it is a macro in C11 and a keyword in C23.

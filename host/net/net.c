@@ -206,13 +206,14 @@ static void over_limit(NetClient *c, const char *whose, uint64_t limit)
     client_doom(c);
 }
 
-void net_client_send(NetClient *c, uint64_t offset, bool not_held, uint32_t npieces, const NetPiece *pieces)
+void net_client_send(NetClient *c, uint64_t offset, NetHold hold, uint32_t npieces, const NetPiece *pieces)
 {
     Net *net = c->net;
     if (UNLIKELY(c->state >= CLIENT_CLOSING))
         return;
     ASSERT(!c->http);
-    out_send(c, offset, not_held ? RELEASE_NOW : c->confirmed ? RELEASE_DURABLE : RELEASE_COMPLETE, npieces, pieces);
+    ReleaseRule rule = hold == NET_NOT_HELD ? RELEASE_NOW : hold == NET_DURABLE || c->confirmed ? RELEASE_DURABLE : RELEASE_COMPLETE;
+    out_send(c, offset, rule, npieces, pieces);
     if (UNLIKELY(c->out.bytes > net->config.client_bytes_max))
         over_limit(c, "client", net->config.client_bytes_max);
     else if (UNLIKELY(net_over_limit(net, net->config.host_bytes_max)) && c->out.bytes > net->config.host_bytes_max / (net->nsessions + 1))

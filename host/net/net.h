@@ -119,8 +119,10 @@ typedef struct NetPiece {
 
 /* client_connected accepted (net sends InitialConnection) or refused (close 1008 with the text; HTTP: 403). */
 void net_client_connected(NetClient *c, bool accepted, Str text, uint64_t offset);
-/* One ServerMessage (v2 encoding, no compression byte). `not_held`: goes as soon as everything before it has gone. */
-void net_client_send(NetClient *c, uint64_t offset, bool not_held, uint32_t npieces, const NetPiece *pieces);
+/* One ServerMessage (v2 encoding, no compression byte). HELD: until `offset` is durable, or complete for a client that reads unconfirmed.
+ * NOT_HELD: it goes as soon as everything before it has gone. DURABLE: held until then for every client. */
+typedef enum NetHold { NET_HELD, NET_NOT_HELD, NET_DURABLE } NetHold;
+void net_client_send(NetClient *c, uint64_t offset, NetHold hold, uint32_t npieces, const NetPiece *pieces);
 /* The answer to an HTTP client (records.h ReplyOutcome and payload). */
 void net_client_reply(NetClient *c, uint64_t offset, uint8_t outcome, Bytes payload);
 /* End a session: WebSocket close code and reason; HTTP clients get 503 and the text. net calls client_disconnect afterwards. */

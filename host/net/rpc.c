@@ -19,7 +19,8 @@ typedef enum Outcome { /* mirrors records.h ReplyOutcome */
                        OUTCOME_BAD_ARGUMENTS,
                        OUTCOME_REJECTED,
                        OUTCOME_SQL_ERROR,
-                       OUTCOME_DENIED
+                       OUTCOME_DENIED,
+                       OUTCOME_BUSY
 } Outcome;
 
 typedef struct Rpc {
@@ -195,6 +196,7 @@ static void deliver_error(Rpc *p, Str text)
     case OUTCOME_SQL_ERROR: status = 400; break;
     case OUTCOME_REJECTED: status = 403; break;
     case OUTCOME_DENIED: status = sql ? 400 : 403; break;
+    case OUTCOME_BUSY: status = 503; break;
     case OUTCOME_OK: break;
     }
     if (p->kind == NET_CALL_REDUCER && (p->outcome == OUTCOME_USER_ERROR || p->outcome == OUTCOME_INTERNAL))

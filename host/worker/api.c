@@ -13,7 +13,11 @@ void api_begin(st_call *call, Core *c, const CoreSchema *schema, Str function, u
 {
     call->core = c;
     call->schema = schema;
-    call->migrating = false;
+    call->migrating = call->over = false;
+    call->arena = &c->arena;
+    call->log = &c->log;
+    call->procedure = NULL;
+    call->outer = NULL;
     call->db = (st_db){&api_table, call, schema->items};
     call->function = function;
     call->claims = (Str){0};
@@ -42,8 +46,10 @@ static void doom(st_call *call, st_status status, const char *fmt, ...)
 }
 
 /* The call cannot go on: leave the module's frames and end it (a module holds nothing that needs releasing). */
-static _Noreturn void leave_call(st_call *call, st_status status, const char *text)
+void api_leave(st_call *call, st_status status, const char *text)
 {
+    if (call->outer)
+        call = call->outer;
     doom(call, status, "%s", text);
     longjmp(call->edge, 1);
 }
@@ -76,9 +82,12 @@ static __attribute__((noinline)) st_status write_failed(st_call *call, Status s,
 static inline const CoreTable *table_of(const st_db *db, uint32_t item)
 {
     const CoreSchema *s = db->call->schema;
-    if (LIKELY(item < s->nitems && s->items[item]))
+    if (LIKELY(item < s->nitems && s->items[item] && !db->call->over))
         return s->items[item];
-    doom(db->call, ST_E_INVALID, "the module used record %u as a table, which it is not", item);
+    if (db->call->over)
+        doom(db->call, ST_E_ABORTED, "the module used a transaction after its end");
+    else
+        doom(db->call, ST_E_INVALID, "the module used record %u as a table, which it is not", item);
     return NULL;
 }
 
@@ -105,10 +114,11 @@ static bool column_is_unique(st_call *call, const CoreTable *t, uint32_t col)
 static void *scratch(st_call *call, size_t bytes)
 {
     if (UNLIKELY(bytes > CALL_SCRATCH_BYTES_MAX - call->scratch_bytes))
-        leave_call(call, ST_E_TOO_LARGE, "the call asked for more than 256 MiB of scratch memory");
+        api_leave(call, ST_E_TOO_LARGE, "the call asked for more than 256 MiB of scratch memory");
     call->scratch_bytes += bytes;
-    return arena_alloc(&call->core->arena, bytes);
+    return arena_alloc(call->arena, bytes);
 }
+void *api_scratch(st_call *call, size_t bytes) { return scratch(call, bytes); }
 
 /* ---- writes ---------------------------------------------------------------------------------- */
 
@@ -329,8 +339,7 @@ static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const 
 
 static const void *api_next(const st_db *db, st_cursor *c)
 {
-    (void)db;
-    if (UNLIKELY(!c || !c->host))
+    if (UNLIKELY(!c || !c->host || db->call->over))
         return NULL;
     const void *row = cursor_next(c->host);
     if (!row)
@@ -362,6 +371,8 @@ static st_str api_format(st_call *call, const char *format, ...)
 
 static st_status api_fail(st_call *call, const char *format, ...)
 {
+    if (call->outer) /* it is the procedure that fails */
+        call = call->outer;
     va_list ap;
     va_start(ap, format);
     int n = vsnprintf(call->fail_text, sizeof call->fail_text, format, ap);
@@ -378,8 +389,8 @@ static void api_log(st_call *call, st_log_level level, const st_log_loc *where, 
     int n = vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     size_t len = n < 0 ? 0 : MIN((size_t)n, sizeof text - 1);
-    core_log(call->core, (unsigned)level <= ST_LOG_TRACE ? (uint8_t)level : ST_LOG_DEBUG, where ? where->line : 0, call->function,
-             str_of(where ? where->file : NULL), (Str){text, len});
+    env_log(&call->core->env, call->log, (unsigned)level <= ST_LOG_TRACE ? (uint8_t)level : ST_LOG_DEBUG, where ? where->line : 0,
+            call->function, str_of(where ? where->file : NULL), (Str){text, len});
 }
 
 static void api_random(st_call *call, void *buffer, size_t size)
@@ -425,39 +436,17 @@ static st_status api_stopwatch_end(st_call *call, uint32_t id, const st_log_loc 
     char text[STOPWATCH_NAME_BYTES + 64];
     int n = snprintf(text, sizeof text, "%s: %lld.%03lld ms", s->name, (long long)(us / 1000), (long long)(us % 1000));
     s->since_us = INT64_MIN; /* once */
-    core_log(call->core, ST_LOG_INFO, where ? where->line : 0, call->function, str_of(where ? where->file : NULL),
-             (Str){text, (size_t)MAX(n, 0)});
+    env_log(&call->core->env, call->log, ST_LOG_INFO, where ? where->line : 0, call->function, str_of(where ? where->file : NULL),
+            (Str){text, (size_t)MAX(n, 0)});
     return ST_OK;
 }
 
-/* Views and procedures do not run in this edition: nothing calls them. */
+/* Views do not run in this edition: nothing calls them. */
 static st_status api_emit(void *host, const void *row)
 {
     (void)host, (void)row;
     return ST_E_READ_ONLY;
 }
-static st_reducer_ctx *api_tx_begin(st_proc_ctx *ctx)
-{
-    (void)ctx;
-    BUG("a procedure runs, which this edition does not do");
-}
-static st_reducer_ctx *api_tx_end(st_proc_ctx *ctx, st_reducer_ctx *tx)
-{
-    (void)tx;
-    ctx->tx_status = ST_E_ABORTED;
-    return NULL;
-}
-static void api_tx_abort(st_proc_ctx *ctx, st_reducer_ctx *tx)
-{
-    (void)tx;
-    ctx->tx_status = ST_E_ABORTED;
-}
-static st_status api_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response)
-{
-    (void)ctx, (void)request, (void)response;
-    return ST_E_HTTP;
-}
-
 const st_api api_table = {
     .size = sizeof(st_api),
     .major = ST_ABI_MAJOR,
@@ -473,10 +462,10 @@ const st_api api_table = {
     .fail = api_fail,
     .log = api_log,
     .emit = api_emit,
-    .tx_begin = api_tx_begin,
-    .tx_end = api_tx_end,
-    .tx_abort = api_tx_abort,
-    .http = api_http,
+    .tx_begin = procedure_tx_begin,
+    .tx_end = procedure_tx_end,
+    .tx_abort = procedure_tx_abort,
+    .http = procedure_http,
     .format = api_format,
     .random = api_random,
     .erase_row = api_erase_row,
@@ -484,4 +473,5 @@ const st_api api_table = {
     .claim = api_claim,
     .stopwatch_start = api_stopwatch_start,
     .stopwatch_end = api_stopwatch_end,
+    .sleep_until = procedure_sleep_until,
 };

@@ -1,4 +1,4 @@
-/* core.c - the calls: who may call what, running a reducer, SQL of HTTP clients. */
+/* core.c - the calls: who may call what, running a reducer, SQL of HTTP clients; procedures are in core_procedure.c. */
 #include "host/worker/core_int.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -8,6 +8,7 @@ Core *core_new(const CoreEnv *env)
     Core *c = NEW(Core);
     c->env = *env;
     c->record.max = COMMIT_BYTES_MAX;
+    procedures_init(c);
     return c;
 }
 
@@ -15,6 +16,7 @@ void core_free(Core *c)
 {
     if (!c)
         return;
+    procedures_end(c);
     if (c->engine && txn_active(c->engine))
         txn_rollback(c->engine);
     core_publish_free(c);
@@ -179,24 +181,7 @@ static void call_reducer(Core *c, const CallHeader *h, Client *client, Reader *i
     }
 }
 
-/* ---- procedures and SQL ---------------------------------------------------------------------- */
-
-/* Declared ones are known, but do not run in this edition. */
-static void call_procedure(Core *c, const CallHeader *h, Reader *in)
-{
-    const ModuleDef *def = c->schema->image.def;
-    uint32_t request_id = read_u32(in);
-    Str name = read_str(in), text = STR("No such procedure");
-    for (uint32_t i = 0; !in->bad && i < def->nprocedures; i++)
-        if (str_eq(def->procedures[i].name, name))
-            text = str_of(
-                arena_sprintf(&c->arena, "procedure `%.*s` is declared, but this edition does not run procedures yet", STR_FMT(name)));
-    bool known = !str_is(text, "No such procedure");
-    if (h->flags & CALL_HTTP)
-        reply_send(c, h, known ? REPLY_INTERNAL : REPLY_NO_SUCH, known ? text : STR(""));
-    else
-        send_procedure_error(c, h, request_id, text);
-}
+/* ---- SQL ---------------------------------------------------------------------------------------- */
 
 typedef struct SqlAnswer {
     const SqlResult *result;
@@ -271,7 +256,7 @@ void core_call(Core *c, Bytes record)
         } else {
             switch (h.kind) {
             case CALL_REDUCER: call_reducer(c, &h, client, &in); break;
-            case CALL_PROCEDURE: call_procedure(c, &h, &in); break;
+            case CALL_PROCEDURE: call_procedure(c, &h, client, &in); break;
             case CALL_SUBSCRIBE: call_subscribe(c, &h, client, &in); break;
             case CALL_UNSUBSCRIBE: call_unsubscribe(c, &h, client, &in); break;
             case CALL_ONE_OFF: call_one_off(c, &h, client, &in); break;

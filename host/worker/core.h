@@ -30,6 +30,8 @@ struct Module {
     uint32_t nitems;
     /* Call reducer `id` (position in def->reducers) with native arguments (struct of def->reducers[id].params). */
     st_status (*call_reducer)(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args);
+    /* The same for procedure `id`; `ret` is zeroed room for a value of its type. [any thread] NULL: it has none. */
+    st_status (*call_procedure)(Module *m, uint32_t id, st_proc_ctx *ctx, const void *args, void *ret);
     Migrations migrations; /* the Module's own */
     uint32_t nold_tables;
     const ModuleOldTable *old_tables;
@@ -41,12 +43,12 @@ struct Module {
 
 typedef struct CoreEnv {
     void *user;
-    int64_t (*clock_us)(void *user);
+    int64_t (*clock_us)(void *user); /* [any thread] */
     void (*random)(void *user, void *out, size_t len);
     /* Outputs, in the order of records.h. None may fail or wait. Parts are copied before the call returns. */
     void (*commit)(void *user, Bytes record);
     void (*frame)(void *user, uint32_t nparts, const Bytes *parts); /* first part begins with FrameHeader */
-    void (*log)(void *user, Bytes record);
+    void (*log)(void *user, Bytes record);                          /* [any thread] */
     /* Opens a module file (loader.h), or the simulator's. */
     Status (*open_module)(void *user, Str path, Module **ret, Error *err);
     /* A call begins / ends, outputs included: from here to there the call is to blame for a death (records.h, current_call).
@@ -57,6 +59,12 @@ typedef struct CoreEnv {
      * in between hands the row to CTL_DUE_DIED, so that a call that kills is not made again and again. */
     void (*due)(void *user, const CoreDue *due);
     uint32_t slice_rows; /* of core_work; 0: its own measure */
+    /* Procedures, each on a thread of its own (strand.h). */
+    uint32_t procedures_max;  /* at once */
+    bool lockstep;            /* one thread at a time, so that a seed repeats a run */
+    void (*wake)(void *user); /* core_work has something to do; NULL: it is called anyway [any thread] */
+    /* A procedure's thread begins: who is to blame for a crash on it, and memory for a signal stack; NULL: nothing. [new thread] */
+    void (*thread_begin)(void *user, uint64_t call_seq, void *stack, size_t stack_bytes);
 } CoreEnv;
 
 typedef struct Core Core;
@@ -75,6 +83,13 @@ bool core_due(Core *c);
 void core_hold(Core *c, bool hold);   /* no scheduled function starts until it is false again */
 int64_t core_due_us(const Core *c);   /* when the next one is due, microseconds since 1970; INT64_MAX: none */
 bool core_may_run_due(const Core *c); /* ready, not paused by a publish, not held */
+/* Is there something for core_work that calls, control records and slices do not tell of? And when will there be, by the clock; INT64_MAX:
+ * nothing is due. */
+bool core_is_wanted(Core *c);
+int64_t core_wake_us(const Core *c);
+/* CALL_ANSWER. Only while core_accepts_calls. */
+void core_answer(Core *c, Bytes record);
+uint32_t core_procedures(const Core *c); /* running, waiting or about to start */
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
 uint64_t core_offset(const Core *c); /* of the last commit record */

@@ -338,12 +338,11 @@ void text_append_clean(Buf *out, Str s, size_t max)
     }
 }
 
-void core_log(Core *c, uint8_t level, uint32_t line, Str function, Str file, Str message)
+void env_log(const CoreEnv *env, Buf *b, uint8_t level, uint32_t line, Str function, Str file, Str message)
 {
-    Buf *b = &c->log;
     buf_reset(b);
     buf_put_u8(b, level);
-    buf_put_i64(b, c->env.clock_us(c->env.user));
+    buf_put_i64(b, env->clock_us(env->user));
     buf_put_u32(b, line);
     buf_put_u32(b, 0); /* dropped: the ring fills it in */
     buf_put_str(b, function);
@@ -352,5 +351,10 @@ void core_log(Core *c, uint8_t level, uint32_t line, Str function, Str file, Str
     buf_put_u32(b, 0);
     text_append_clean(b, message, LOG_MESSAGE_BYTES_MAX);
     store_u32(b->ptr + at, (uint32_t)(b->len - at - 4));
-    c->env.log(c->env.user, buf_bytes(b));
+    env->log(env->user, buf_bytes(b));
+}
+
+void core_log(Core *c, uint8_t level, uint32_t line, Str function, Str file, Str message)
+{
+    env_log(&c->env, &c->log, level, line, function, file, message);
 }

@@ -22,6 +22,14 @@ void core_schema_free(CoreSchema *s)
     arena_done(&arena);
 }
 
+void core_schema_drop(CoreSchema *s)
+{
+    if (s && s->users)
+        s->dropped = true;
+    else
+        core_schema_free(s);
+}
+
 int32_t schema_find_reducer(const CoreSchema *s, Str name)
 {
     for (uint32_t i = (uint32_t)hash_bytes(name.ptr, name.len, hash_process_seed);; i++) {
@@ -63,8 +71,10 @@ static Status schema_make_items(CoreSchema *s, Error *err)
         if (t->pk >= 0)
             unique[t->pk] = true;
         int32_t reducer = t->schedule && s->module ? schema_find_reducer(s, t->schedule->function) : -1;
-        s->tables[i] = (CoreTable){.def = t, .unique = unique, .runs = reducer >= 0, .reducer = reducer};
-        s->nscheduled += reducer >= 0;
+        int32_t procedure = t->schedule && s->module && s->module->call_procedure ? schema_find_procedure(s, t->schedule->function) : -1;
+        bool runs = reducer >= 0 || procedure >= 0;
+        s->tables[i] = (CoreTable){.def = t, .unique = unique, .runs = runs, .reducer = reducer, .procedure = procedure};
+        s->nscheduled += runs;
     }
     const Module *m = s->module;
     s->nitems = !m ? 0 : m->items ? m->nitems : def->ntables;
@@ -148,13 +158,16 @@ Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err)
         }
     }
     s->since = ARENA_ARRAY(&s->arena, uint32_t, def->nreducers + 1);
+    s->procedure_since = ARENA_ARRAY(&s->arena, uint32_t, def->nprocedures + 1);
     schema_hash_reducers(s);
     for (uint32_t n = read_u32(in), i = 0; i < n && !in->bad; i++) {
         Str name = read_str(in);
         uint32_t since = read_u32(in);
-        int32_t r = in->bad ? -1 : schema_find_reducer(s, name);
+        int32_t r = in->bad ? -1 : schema_find_reducer(s, name), p = in->bad || r >= 0 ? -1 : schema_find_procedure(s, name);
         if (r >= 0)
             s->since[r] = since;
+        else if (p >= 0)
+            s->procedure_since[p] = since;
     }
     s->nversions = read_u32(in);
     if (in->bad || s->nversions > reader_left(in) / 8) {

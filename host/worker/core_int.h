@@ -6,6 +6,7 @@
  *          core_control.c  control records: loading, initialising
  *          core_publish.c  the next version beside the running one: prepare, pause, migrate, export, swap
  *          core_schedule.c scheduled tables: timers, and what they start
+ *          core_procedure.c  procedures on their own threads, and how the engine is lent to them
  *          api.c           st_api: what a module sees of all this
  * Memory:  `schema` lives from load to swap; `arena` one call; every Buf is kept for the next call. */
 #ifndef HOST_WORKER_CORE_INT_H
@@ -13,6 +14,8 @@
 
 #include "host/schema/diff.h"
 #include "host/worker/core.h"
+#include "host/worker/strand.h"
+#include <pthread.h>
 #include <setjmp.h>
 
 enum {
@@ -31,8 +34,9 @@ typedef struct CoreTable { /* what st_db.item points to */
     Table *table;          /* NULL: the record is no table */
     const TableDef *def;
     const bool *unique; /* per column: a unique constraint on this column alone */
-    bool runs;          /* scheduled, and the module is here: `reducer` is called for its rows */
-    int32_t reducer;    /* of its schedule */
+    bool runs;          /* scheduled, and the module is here: its reducer or procedure is called for its rows */
+    int32_t reducer;    /* of its schedule; -1: */
+    int32_t procedure;
 } CoreTable;
 
 typedef struct VersionShape {
@@ -44,8 +48,10 @@ typedef struct CoreSchema {
     Arena arena;
     Module *module;    /* NULL: none yet */
     SchemaImage image; /* one reference to the definition */
+    uint32_t users;    /* procedures that run its code: it outlives them (rule 6) */
+    bool dropped;      /* no longer in force: the last of them frees it */
     uint8_t database[32], owner[32];
-    uint32_t *since; /* per reducer */
+    uint32_t *since, *procedure_since; /* per reducer, per procedure */
     uint32_t nversions;
     const VersionShape *versions;
     uint32_t reducer_mask; /* hash of reducer names: position + 1, 0 is free */
@@ -63,10 +69,16 @@ typedef struct CoreSchema {
 
 /* ---- the running call, as the module's handle knows it ---- */
 
+typedef struct Procedure Procedure;
 struct st_call {
     Core *core;
     const CoreSchema *schema; /* whose records its positions mean */
-    bool migrating;           /* `items` also names tables of the version in force: read-only */
+    Arena *arena;             /* scratch memory, and room for a log line: the core's, or a procedure's own */
+    Buf *log;
+    Procedure *procedure; /* NULL: a reducer's call */
+    st_call *outer;       /* a procedure's transaction: the procedure's own call, which it fails and leaves with */
+    bool over;            /* the transaction has ended: the handle reaches nothing any more */
+    bool migrating;       /* `items` also names tables of the version in force: read-only */
     st_db db;
     st_reducer_ctx ctx;
     Str function;    /* the reducer's name */
@@ -123,9 +135,19 @@ typedef struct Schedule {
     uint64_t order;
     uint32_t round;
 } Schedule;
+/* What runs beside the executor. `lock` guards the queue of those that want something of it; all else is the executor's. */
+typedef struct Procedures {
+    pthread_mutex_t lock;
+    Procedure *asking, **asking_tail;
+    Procedure *all; /* oldest first */
+    uint32_t n, nnew;
+    uint64_t next_request;
+    int64_t due_us; /* when the next sleeper is to be woken; INT64_MAX: nobody sleeps */
+} Procedures;
 
 struct Core {
     CoreEnv env;
+    Procedures procedures;
     CoreState state;
     Engine *engine; /* made by LOAD */
     EngineLimits limits;
@@ -167,6 +189,7 @@ void send_subscription_failures(Core *c, uint64_t call_seq, uint32_t n, const Up
 
 /* One line of the module's log; text is made valid UTF-8 and cut. */
 void core_log(Core *c, uint8_t level, uint32_t line, Str function, Str file, Str message);
+void env_log(const CoreEnv *env, Buf *room, uint8_t level, uint32_t line, Str function, Str file, Str message); /* [any thread] */
 
 /* Append `s` with what is not UTF-8 replaced, at most `max` bytes. */
 void text_append_clean(Buf *out, Str s, size_t max);
@@ -203,8 +226,30 @@ void call_subscribe(Core *c, const CallHeader *h, Client *client, Reader *in);
 void call_unsubscribe(Core *c, const CallHeader *h, Client *client, Reader *in);
 void call_one_off(Core *c, const CallHeader *h, Client *client, Reader *in);
 
+/* core_procedure.c */
+void procedures_init(Core *c);
+void procedures_end(Core *c); /* for tests: a worker's threads go with the process */
+bool procedures_work(Core *c);
+void call_procedure(Core *c, const CallHeader *h, Client *client, Reader *in);
+/* Start procedure `id` for nobody in particular: a due row of a schedule. The sender is the database, the result is dropped; failures are in
+ * the log. `args` (native, of its parameters) are copied. It runs from a later core_work on. False: as many run as may at once
+ * (CoreEnv.procedures_max): try again when one has ended. `ended` is called on the executor, between calls; NULL: nobody asks. */
+typedef void ProcedureEnded(Core *c, void *arg, bool good);
+MUST_CHECK bool procedure_start(Core *c, uint32_t id, const void *args, ProcedureEnded *ended, void *arg);
+int32_t schema_find_procedure(const CoreSchema *s, Str name); /* -1: none */
+/* For api.c [strand]. */
+st_reducer_ctx *procedure_tx_begin(st_proc_ctx *ctx);
+st_reducer_ctx *procedure_tx_end(st_proc_ctx *ctx, st_reducer_ctx *tx);
+void procedure_tx_abort(st_proc_ctx *ctx, st_reducer_ctx *tx);
+st_status procedure_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response);
+st_status procedure_sleep_until(st_proc_ctx *ctx, st_timestamp when);
+/* api.c: the call cannot go on; scratch memory, zeroed. */
+_Noreturn void api_leave(st_call *call, st_status status, const char *text);
+void *api_scratch(st_call *call, size_t bytes);
+
 /* core_control.c */
 void core_schema_free(CoreSchema *s);
+void core_schema_drop(CoreSchema *s); /* no longer in force: freed when nothing runs its code */
 /* Read a LOAD payload and open what it names. */
 MUST_CHECK Status schema_open(CoreSchema **ret, Core *c, Reader *in, Error *err);
 void schema_bind(CoreSchema *s, Engine *e); /* the engine holds this schema now */

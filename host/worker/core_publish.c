@@ -222,6 +222,7 @@ static Status prepare_slice(Core *c, bool *ret_done, Error *err)
 
 bool core_work(Core *c)
 {
+    bool more = procedures_work(c);
     if (c->state == CORE_PREPARING) {
         Error err = {0};
         bool done = false;
@@ -236,7 +237,7 @@ bool core_work(Core *c)
     /* A preparation that follows needs its time for the calls: leftovers wait. */
     if (c->leftovers && c->state == CORE_READY)
         c->leftovers = engine_reap(c->engine, c->env.slice_rows ? c->env.slice_rows : REAP_ROWS);
-    return c->leftovers && c->state == CORE_READY;
+    return more || (c->leftovers && c->state == CORE_READY);
 }
 
 /* ---- pausing: migrations' functions ---------------------------------------------------------- */
@@ -394,7 +395,7 @@ static Status swap(Core *c, Error *err)
     buf_reset(&c->changed_tables);
     send_subscription_failures(c, 0, nfailures, failures);
     control_answer(c, CTL_SWAP, S_OK, NULL);
-    core_schema_free(old);
+    core_schema_drop(old);
     return S_OK;
 }
 

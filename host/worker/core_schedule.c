@@ -4,12 +4,16 @@
  * follow committed changes only, so a transaction that is rolled back moves none (functions.md 4.4). They are not stored: loading a
  * database makes them anew from the rows.
  *
+ * A due procedure begins on a thread of its own: a one-shot row goes before it, in a transaction of its own, so that a procedure that kills
+ * the worker is not begun again; an interval waits for its procedure's end, since the runs of one row never overlap.
+ *
  * A due reducer runs as a call that nobody sent, between the calls of clients. A one-shot row goes in its reducer's own
  * transaction; when the reducer fails it goes in a transaction of its own. An interval keeps its phase: the next tick is the first one in the
  * future, missed ones are skipped. */
 #include "host/worker/core_int.h"
 
 enum { NO_TIMER = 0xffffffff, RUNNING = 0xffffffff };
+enum { NO_ROOM_AGAIN_US = 20000 }; /* as many procedures run as may: the row is tried again */
 
 struct Timer {
     int64_t due_us;
@@ -316,6 +320,49 @@ static void run_reducer(Core *c, const CoreTable *t, uint64_t key, st_schedule_a
         remove_row(c, t, key, at, timestamp_us);
 }
 
+/* The first tick of the row's phase behind `now_us`. */
+static int64_t next_tick(int64_t due_us, int64_t step_us, int64_t now_us)
+{
+    return now_us < due_us ? add_capped(due_us, step_us) : add_capped(due_us, ((now_us - due_us) / step_us + 1) * step_us);
+}
+
+/* ---- procedures ---- */
+
+typedef struct Begun { /* an interval's procedure runs */
+    uint32_t table;
+    uint64_t key;
+    int64_t next_us;
+} Begun;
+
+static void interval_ended(Core *c, void *arg, bool good)
+{
+    (void)good; /* a failure was logged, and stops no interval */
+    Begun *b = arg;
+    Timer *t = timer_find(&c->schedule, b->table, b->key);
+    if (t && t->heap == RUNNING) /* else the row was changed or is gone */
+        arm(&c->schedule, t, b->next_us);
+    free(b);
+}
+
+static void one_shot_ended(Core *c, void *arg, bool good) { (void)c, (void)arg, (void)good; }
+
+/* False: too many run already. */
+static bool begin_procedure(Core *c, const CoreTable *t, uint64_t key, st_schedule_at at, const void *row, int64_t due_us, int64_t now_us)
+{
+    if (at.tag == 1) {
+        if (!procedure_start(c, (uint32_t)t->procedure, row, one_shot_ended, NULL))
+            return false;
+        remove_row(c, t, key, at, now_us); /* it begins behind this, in core_work */
+        return true;
+    }
+    Begun *b = NEW(Begun);
+    *b = (Begun){table_id(t->table), key, next_tick(due_us, MAX(at.us < 0 ? -at.us : at.us, (int64_t)1), now_us)};
+    if (procedure_start(c, (uint32_t)t->procedure, row, interval_ended, b))
+        return true;
+    free(b);
+    return false;
+}
+
 bool core_due(Core *c)
 {
     Schedule *s = &c->schedule;
@@ -332,6 +379,11 @@ bool core_due(Core *c)
     const CoreTable *t = scheduled_table(c, schema_image_table(&c->schema->image, table));
     const void *row = row_of_timer(c, t, key, at);
     ASSERT(row); /* timers follow every commit */
+    if (t->procedure >= 0) {
+        if (!begin_procedure(c, t, key, at, row, due_us, now_us))
+            arm(s, timer, now_us + NO_ROOM_AGAIN_US);
+        return true;
+    }
     CoreDue mark = {table, key, at.tag, at.us};
     if (c->env.due)
         c->env.due(c->env.user, &mark);
@@ -347,15 +399,14 @@ bool core_due(Core *c)
         timer_drop(s, timer); /* its row could not be removed, which was logged: never again in this life */
         return true;
     }
-    int64_t step = interval_of(timer), after_us = c->env.clock_us(c->env.user);
-    arm(s, timer, after_us < due_us ? add_capped(due_us, step) : add_capped(due_us, ((after_us - due_us) / step + 1) * step));
+    arm(s, timer, next_tick(due_us, interval_of(timer), c->env.clock_us(c->env.user)));
     return true;
 }
 
 void schedule_died(Core *c, const CoreDue *due)
 {
     const TableDef *d = schema_image_table(&c->schema->image, due->table);
-    if (!d || !d->schedule || !scheduled_table(c, d)->runs || due->tag != 1)
+    if (!d || !d->schedule || scheduled_table(c, d)->reducer < 0 || due->tag != 1)
         return;
     arena_reset(&c->arena);
     remove_row(c, scheduled_table(c, d), due->key, (st_schedule_at){.tag = due->tag, .us = due->us}, c->env.clock_us(c->env.user));

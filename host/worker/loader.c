@@ -21,6 +21,7 @@ typedef struct LoadedModule {
     char *path;
     Arena arena;
     st_call_reducer **reducers;       /* by reducer id */
+    st_call_procedure **procedures;   /* by position in the definition */
     void (*(*migration_calls))(void); /* of all operations, one after the other; NULL for those without a function */
 } LoadedModule;
 
@@ -1163,6 +1164,27 @@ static void bind_reducers(Loader *l, LoadedModule *m)
     }
 }
 
+static st_status call_procedure(Module *m, uint32_t id, st_proc_ctx *ctx, const void *args, void *ret)
+{
+    return ((LoadedModule *)m)->procedures[id](ctx, args, ret);
+}
+
+static void bind_procedures(Loader *l, LoadedModule *m)
+{
+    const ModuleDef *def = m->module.def;
+    m->procedures = ARENA_ARRAY(&m->arena, st_call_procedure *, def->nprocedures + 1);
+    for (uint32_t i = 0; i < def->nprocedures; i++) {
+        const FoundFunction *f = function_named(l->functions, l->nfunctions, def->procedures[i].source_name);
+        const Type *params = def->procedures[i].params, *ret = def->procedures[i].ret;
+        const st_type *compiled = f ? f->item->type : NULL;
+        if (!f || f->item->flags != ST_FN_PROCEDURE || params->nfields != (compiled ? compiled->nfields : 0) ||
+            (compiled && params->size != compiled->size) || !f->item->ret || ret->size != f->item->ret->size)
+            problem(l, "procedure %.*s came out differently in the definition: a fault of the host", STR_FMT(def->procedures[i].name));
+        else
+            m->procedures[i] = (st_call_procedure *)(void (*)(void))f->item->call;
+    }
+}
+
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 bool loader_is_mapped(const char *path)
@@ -1250,6 +1272,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     m->module.definition = (Bytes){arena_copy(&m->arena, bsatn.ptr, bsatn.len), bsatn.len};
     TRY(module_def_from_bsatn(&m->module.def, m->module.definition, err));
     bind_reducers(l, m);
+    bind_procedures(l, m);
     if (l->nproblems)
         return refuse(l, err);
     bind_migrations(l, m);
@@ -1258,6 +1281,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     m->module.items = l->desc->items;
     m->module.nitems = l->nitems;
     m->module.call_reducer = call_reducer;
+    m->module.call_procedure = call_procedure;
     m->module.migrations = (Migrations){.n = l->nmigrations, .list = l->migrations};
     m->module.call_migration = l->nmigrations ? call_migration : NULL;
     m->module.nold_tables = l->nold_tables;

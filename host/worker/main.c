@@ -20,6 +20,7 @@
 
 enum { PUBLISH_CALLS = 32, PUBLISH_BYTES = 256 << 10 };
 enum { LOG_LINES_BURST = 2000, LOG_LINES_PER_SECOND = 1000 };
+enum { POLL_MS_MAX = 1000 };   /* with something due by the clock, which may be set */
 enum { BACKLOG_POLL_MS = 20 }; /* the host rings when it has made room; this is the net below */
 
 typedef struct Worker {
@@ -93,11 +94,11 @@ static bool log_token(Worker *w)
     return true;
 }
 
-/* Lossy: a line that comes too fast or finds no room is counted, and the next one tells how many were lost. */
-static void env_log(void *user, Bytes record)
+/* Lossy: a line that comes too fast or finds no room is counted, and the next one tells how many were lost. Visible at once: the thread that
+ * wrote it may be about to crash. */
+static void log_write(Worker *w, Bytes record)
 {
     enum { DROPPED_AT = 1 + 8 + 4 }; /* records.h, RING_LOG */
-    Worker *w = user;
     if (record.len < DROPPED_AT + 4 || !log_token(w) || ring_room_bytes(&w->log) < record.len + 64 + SANDBOX_LAST_WORDS_BYTES) {
         w->log_dropped += w->log_dropped < UINT32_MAX;
         return;
@@ -106,7 +107,21 @@ static void env_log(void *user, Bytes record)
     store_u32(dropped, load_u32(record.ptr + DROPPED_AT) + w->log_dropped);
     ring_write(&w->log, 3, (Bytes[]){{record.ptr, DROPPED_AT}, {dropped, 4}, {record.ptr + DROPPED_AT + 4, record.len - DROPPED_AT - 4}});
     w->log_dropped = 0;
-    w->outputs_pending = true;
+    ring_publish(&w->log);
+}
+
+static void env_log(void *user, Bytes record)
+{
+    sandbox_log_lock();
+    log_write(user, record);
+    sandbox_log_unlock();
+}
+
+static void env_wake(void *user) { bell_ring(&((Worker *)user)->area, BELL_WORKER, false); }
+
+static void env_thread_begin(void *user, uint64_t call_seq, void *stack, size_t stack_bytes)
+{
+    sandbox_thread(call_seq, stack, stack_bytes, &((Worker *)user)->area.worker_cursors->guilty_call);
 }
 
 static Status env_open_module(void *user, Str path, Module **ret, Error *err)
@@ -140,7 +155,6 @@ static void env_due(void *user, const CoreDue *due)
 static bool publish(Worker *w)
 {
     bool commits = w->commit.head != w->commit.published || ring_backlog_bytes(&w->commit);
-    ring_publish(&w->log);
     bool done = ring_publish(&w->frame);
     /* A commit record without its frames would be a transaction that some clients never hear of. */
     commits = commits && done;
@@ -173,20 +187,32 @@ static int due_in_ms(const Worker *w)
     return due_us <= now_us ? 0 : (int)MIN((due_us - now_us + 999) / 1000, (int64_t)60000);
 }
 
+static int ms_until_wanted(const Worker *w)
+{
+    int64_t due_us = core_wake_us(w->core);
+    if (due_us == INT64_MAX)
+        return -1;
+    int64_t left_us = due_us - clock_wall_us();
+    return left_us <= 0 ? 0 : (int)MIN(left_us / 1000 + 1, (int64_t)POLL_MS_MAX);
+}
+
 /* Nothing to do: sleep until the bell rings, unless something came while we lay down. */
 static void sleep_for_bell(Worker *w, bool want_calls)
 {
     bool blocked = w->outputs_pending;
     bell_sleep_begin(&w->area, BELL_WORKER, false);
-    bool idle = ring_is_empty(&w->control) && !(want_calls && !ring_is_empty(&w->call)) && !w->control.bad && !w->call.bad;
+    bool idle = ring_is_empty(&w->control) && !(want_calls && (!ring_is_empty(&w->call) || core_is_wanted(w->core))) && !w->control.bad &&
+                !w->call.bad;
     if (blocked) { /* the host may have made room meanwhile */
         uint64_t before = w->frame.head + w->commit.head;
         idle = !publish(w) && w->frame.head + w->commit.head == before && idle;
     }
     if (idle) {
         struct pollfd p = {.fd = w->area.bells[BELL_WORKER], .events = POLLIN};
-        int due_ms = due_in_ms(w);
-        if (poll(&p, 1, !blocked ? due_ms : due_ms < 0 ? BACKLOG_POLL_MS : MIN(due_ms, BACKLOG_POLL_MS)) < 0 && errno != EINTR)
+        int due_ms = due_in_ms(w), wanted_ms = ms_until_wanted(w), wait_ms = blocked ? BACKLOG_POLL_MS : -1;
+        for (const int *ms = (const int[]){due_ms, wanted_ms, -2}; *ms != -2; ms++)
+            wait_ms = *ms < 0 ? wait_ms : wait_ms < 0 ? *ms : MIN(wait_ms, *ms);
+        if (poll(&p, 1, wait_ms) < 0 && errno != EINTR)
             die(WORKER_EXIT_PROTOCOL, "waiting for the host failed");
     }
     bell_sleep_end(&w->area, BELL_WORKER, false);
@@ -236,6 +262,10 @@ static bool call_turn(Worker *w)
     if (record.len < sizeof head)
         die(WORKER_EXIT_PROTOCOL, "a call record is too short");
     memcpy(&head, record.ptr, sizeof head);
+    if (head.kind == CALL_ANSWER) { /* no call: a procedure that waits goes on */
+        core_answer(w->core, record);
+        return true;
+    }
     core_call(w->core, record);
     w->last_call = head.call_seq;
     w->calls_pending++;
@@ -272,6 +302,9 @@ static void run(Worker *w)
             more = core_work(w->core);
             if (w->outputs_pending)
                 publish(w);
+            uint32_t procedures = core_procedures(w->core);
+            if (atomic_load_explicit(&w->area.worker_cursors->procedures, memory_order_relaxed) != procedures)
+                atomic_store_explicit(&w->area.worker_cursors->procedures, procedures, memory_order_relaxed);
         }
         if (!called && !more && ring_is_empty(&w->control))
             sleep_for_bell(w, core_accepts_calls(w->core) && !has_backlog(w));
@@ -338,6 +371,9 @@ int main(void)
         .open_module = env_open_module,
         .in_module = env_in_module,
         .due = env_due,
+        .procedures_max = config.procedures_max,
+        .wake = env_wake,
+        .thread_begin = env_thread_begin,
     };
     w->core = core_new(&env);
     run(w);

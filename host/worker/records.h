@@ -11,7 +11,9 @@
  * A crash loses unpublished outputs together with the memory they described. On death the host stores every complete
  * commit record, delivers frames whose offset is at most the last complete one and drops the others, answers
  * the call in `current_call` with an error if neither a record nor a reply of it is complete, and gives every other call after
- * `consumed_call` to the new worker: none of its effects left the old one.
+ * `consumed_call` to the new worker: none of its effects left the old one. A procedure does nothing before its call is consumed,
+ * and cannot run again: those that were running are answered with an error. `guilty_call`, set by the crash itself, says
+ * that it happened in a procedure's thread; then the call that the executor was at is one of the others.
  *
  * offset in a frame: the transaction offset after which the frame may be released (complete for unconfirmed, durable for
  * confirmed clients). A frame of a transaction that changed nothing carries the last offset there is. */
@@ -50,7 +52,10 @@ typedef enum CallKind { /* payload after the header                             
                         CALL_UNSUBSCRIBE, /* u32 request_id u32 query_set_id                                 UnsubscribeApplied | SubscriptionError */
                         CALL_ONE_OFF, /* u32 request_id, str query                                       OneOffQueryResult */
                         CALL_SQL,     /* str text (HTTP clients only)                                    FRAME_REPLY */
+                        CALL_ANSWER,  /* ANSWER below, to a FRAME_HTTP; no client, call_seq 0            none */
 } CallKind;
+/* ANSWER: u64 request | u8 good | not good: str text; good: u16 status | u32 n x { str header, blob value } | blob body.
+ * A procedure is answered when it ends, which may be long after its call was consumed; FRAME_MESSAGE and FRAME_REPLY name its call. */
 /* Calls of a client whose CONNECT was refused are answered with REPLY_REJECTED (HTTP) or not at all. */
 
 /* ---- RING_FRAME ------------------------------------------------------------------------------ */
@@ -71,8 +76,22 @@ typedef enum FrameKind {
     FRAME_DISCONNECTED, /* empty: the slot may be used again */
     FRAME_REPLY,        /* u8 outcome (ReplyOutcome), payload to the end; for HTTP requests */
     FRAME_CONTROL,      /* u8 kind (ControlKind that it answers), u8 Status, then on failure str text, else payload below */
+    FRAME_HTTP,         /* a procedure asks the outside world: HTTP below; leaves the host when `offset` is durable */
 } FrameKind;
-enum FrameFlags { FRAME_NOT_HELD = 1 }; /* an error answer: needs no durability of its own (it still keeps its place) */
+enum FrameFlags {
+    FRAME_NOT_HELD = 1, /* an error answer: needs no durability of its own (it still keeps its place) */
+    FRAME_DURABLE = 2,  /* also for clients that read unconfirmed: what a procedure returns (design-rule 5) */
+};
+/* HTTP: u64 request (counts up) | u32 timeout_ms (0: the host's own) | str method | str url | u32 n x { str header, blob value } |
+ * blob body */
+enum {
+    HTTP_BODY_BYTES_MAX = 16 << 20, /* of a request and of a response */
+    HTTP_HEADERS_MAX = 500,
+    HTTP_HEADER_BYTES_MAX = 256 << 10, /* names and values together */
+    HTTP_URL_BYTES_MAX = 16 << 10,
+    HTTP_METHOD_BYTES_MAX = 32,
+    PROCEDURES_MAX_MAX = 1024,
+};
 /* FRAME_UPDATE: u32 nsegments, nsegments x blob,
  *   u32 ngroups, ngroups x { u32 nsets, u32 npieces, npieces x u32 segment-or-UPDATE_QUERY_SET_ID,
  *                            u32 nrecipients, nrecipients x {u32 slot, u32 generation}, nrecipients*nsets x u32 set id }
@@ -88,6 +107,7 @@ typedef enum ReplyOutcome {                      /* payload */
                             REPLY_REJECTED,      /* text: client_connected refused */
                             REPLY_SQL_ERROR,     /* text */
                             REPLY_DENIED,        /* text */
+                            REPLY_BUSY,          /* text: a limit that passes */
 } ReplyOutcome;
 /* REPLY SQL payload: blob AlgebraicType of the row (BSATN, no refs) | u64 nrows | u64 inserted | u64 deleted | u64 updated |
  * u64 duration_us | blob rows (BSATN back to back) */
@@ -121,7 +141,7 @@ typedef enum ControlKind { /* payload after u8 kind                             
 /* LOAD: u32 schema_version | str path of the .so (empty: no module) | blob V10 definition (must equal what the .so declares) |
  *       identity[32] of the database | identity[32] of the owner |
  *       u32 ntables x { str table name, u32 table_id } |
- *       u32 nreducers x { str name, u32 since_version }: the version that last changed its parameters, 0: none |
+ *       u32 n x { str reducer or procedure, u32 since_version }: the version that last changed its parameters or result, 0: none |
  *       u32 nversions x { u32 version, u32 ntables x { u32 table_id, u16 ncols } }: what clients of older versions know;
  *       a CONNECT with such a schema_version takes its shape from here.
  * PREPARE: LOAD | u32 migration: the highest that has run on this database; later ones of the module are pending.
@@ -156,6 +176,7 @@ typedef struct WorkerConfig {
     uint32_t allow_unsandboxed; /* the operator's override */
     uint32_t parent_pid;
     uint64_t data_bytes_max; /* RLIMIT_DATA, 0: none */
+    uint32_t procedures_max; /* at once */
     char module_dir[256];    /* the only directory the worker may read; absolute */
 } WorkerConfig;
 enum { WORKER_CONFIG_MAGIC = 0x53545743 };

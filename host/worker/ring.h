@@ -48,6 +48,8 @@ typedef struct RingCursors {
     _Atomic int64_t due_us, due_next_us;
     /* host's area only: no scheduled function may start; ring the bell after it is taken back */
     _Atomic uint32_t hold;
+    _Atomic uint64_t guilty_call;               /* a crash on a procedure's own thread: its call; 0: on the executor */
+    _Atomic uint32_t procedures;                /* how many run */
 } RingCursors;
 
 typedef struct RingSizes {

@@ -5,7 +5,7 @@
  *   (the caller maps its rings and closes the memfds)
  *   sandbox_confine   descriptors closed, crash handlers on their own stack, libm preloaded, no_new_privs,
  *                     Landlock, seccomp, self-test
- * Thread:  everything happens before a second thread exists: Landlock holds per thread.
+ * Thread:  everything happens before a second thread exists: Landlock holds per thread, and is inherited.
  * Failure: S_UNAVAILABLE with a text that names what the kernel lacks. With `allow_unsandboxed` only Landlock and
  *          seccomp may be missing; the text then goes to descriptor 2 as a warning.
  * A sanitizer needs what the sandbox takes: terabytes of shadow (RLIMIT_DATA), /proc/self/maps, a report file, system
@@ -27,5 +27,10 @@ MUST_CHECK Status sandbox_confine(const WorkerConfig *config, const int *keep, s
  * SANDBOX_LAST_WORDS_BYTES of its ring free, and never have a backlog. */
 enum { SANDBOX_LAST_WORDS_BYTES = 2048 };
 void sandbox_last_words(RingWriter *log, const uint32_t *dropped);
+/* Several threads write the log: each holds this around it. A crash waits for it a moment, and keeps it. */
+void sandbox_log_lock(void);
+void sandbox_log_unlock(void);
+/* Every further thread begins with this: its signal stack, and the call to name in `guilty` when it crashes. */
+void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic uint64_t *guilty);
 
 #endif

@@ -60,7 +60,7 @@ static Status fake_call(void *user, NetDb *d, NetClient *c, NetCallKind kind, ui
     if (kind == NET_SQL)
         net_client_reply(c, 0, 7, parts[n - 1]);
     else
-        net_client_send(c, 0, false, 1, &(NetPiece){NULL, parts[n - 1]});
+        net_client_send(c, 0, NET_HELD, 1, &(NetPiece){NULL, parts[n - 1]});
     return S_OK;
 }
 static void fake_disconnect(void *user, NetDb *d, NetClient *c) { (void)user, (void)d, (void)c; }

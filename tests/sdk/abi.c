@@ -75,4 +75,5 @@ AT(st_api, insert, 16); AT(st_api, update, 24); AT(st_api, find, 32); AT(st_api,
 AT(st_api, scan, 56); AT(st_api, next, 64); AT(st_api, alloc, 72); AT(st_api, fail, 80); AT(st_api, log, 88); AT(st_api, emit, 96);
 AT(st_api, tx_begin, 104); AT(st_api, tx_end, 112); AT(st_api, tx_abort, 120); AT(st_api, http, 128);
 AT(st_api, format, 136); AT(st_api, random, 144); AT(st_api, erase_row, 152);
-AT(st_api, claims, 160); AT(st_api, claim, 168); AT(st_api, stopwatch_start, 176); AT(st_api, stopwatch_end, 184); SIZE(st_api, 192, 8);
+AT(st_api, claims, 160); AT(st_api, claim, 168); AT(st_api, stopwatch_start, 176); AT(st_api, stopwatch_end, 184); AT(st_api, sleep_until, 192);
+SIZE(st_api, 200, 8);

@@ -196,6 +196,7 @@ static uint64_t h_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16_t
         }
     return n;
 }
+static st_status h_sleep_until(st_proc_ctx *ctx, st_timestamp when) { (void)ctx; (void)when; return ST_OK; }
 static st_str h_claims(st_call *call) { (void)call; return (st_str){"{}", 2}; }
 static st_str h_claim(st_call *call, const char *name, uint32_t index) { (void)call; (void)name; (void)index; return (st_str){NULL, 0}; }
 static uint32_t h_stopwatch_start(st_call *call, const char *name) { (void)call; (void)name; return 0; }
@@ -335,7 +336,7 @@ static st_status h_http(st_proc_ctx *p, const st_http_request *request, st_http_
 static const st_api api = {
     sizeof(st_api), ST_ABI_MAJOR, ST_ABI_MINOR, 0, h_insert, h_update, h_find, h_erase, h_count, h_scan, h_next, h_alloc,
     h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row,
-    h_claims, h_claim, h_stopwatch_start, h_stopwatch_end
+    h_claims, h_claim, h_stopwatch_start, h_stopwatch_end, h_sleep_until
 };
 
 /* ---- loading ---- */

@@ -112,10 +112,10 @@ static void send_result(NetClient *c, uint32_t request_id, Bytes args)
     if (args.len > 1000) {
         NetSegment *s = net_segment_new(args);
         pieces[1] = (NetPiece){s, {0}};
-        net_client_send(c, ++w.offset, false, 2, pieces);
+        net_client_send(c, ++w.offset, NET_HELD, 2, pieces);
         net_segment_unref(s);
     } else {
-        net_client_send(c, ++w.offset, false, 2, pieces);
+        net_client_send(c, ++w.offset, NET_HELD, 2, pieces);
     }
 }
 static Status fake_call(void *user, NetDb *db, NetClient *c, NetCallKind kind, uint8_t flags, uint32_t version, uint32_t n,
@@ -966,7 +966,7 @@ static void flood(void)
 {
     uint8_t data[1000] = {0};
     for (int k = 0; k < 20000 && w.clients[0]; k++)
-        net_client_send(w.clients[0], ++w.offset, true, 1, &(NetPiece){NULL, {data, sizeof data}});
+        net_client_send(w.clients[0], ++w.offset, NET_NOT_HELD, 1, &(NetPiece){NULL, {data, sizeof data}});
 }
 
 TEST(a_client_that_does_not_read_is_cut_at_its_limit)
@@ -987,7 +987,7 @@ static void fan_out(void)
     for (int i = 0; i < 4096; i++)
         if (w.clients[i])
             for (int k = 0; k < 20; k++)
-                net_client_send(w.clients[i], w.offset, true, 1, &(NetPiece){s, {0}});
+                net_client_send(w.clients[i], w.offset, NET_NOT_HELD, 1, &(NetPiece){s, {0}});
     net_segment_unref(s);
 }
 
