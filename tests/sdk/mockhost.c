@@ -328,9 +328,15 @@ static st_status h_http(st_proc_ctx *p, const st_http_request *request, st_http_
     response->body = (st_bytes){ (const uint8_t *)request->url.ptr, request->url.len };
     return ST_OK;
 }
+static st_status h_sleep_until(st_proc_ctx *p, st_timestamp when)
+{
+    if (when.us > p->timestamp.us)
+        p->timestamp = when;
+    return ST_OK;
+}
 static const st_api api = {
     sizeof(st_api), ST_ABI_MAJOR, ST_ABI_MINOR, 0, h_insert, h_update, h_find, h_erase, h_count, h_scan, h_next, h_alloc,
-    h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row
+    h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row, h_sleep_until
 };
 
 /* ---- loading ---- */
