@@ -1,15 +1,15 @@
 // Bindings of the example modules, in the shape that `spacetime generate` gives TypeScript users, written as plain JavaScript.
 import { DbConnectionBuilder, DbConnectionImpl, SubscriptionBuilderImpl, convertToAccessorMap, makeQueryBuilder,
-  procedures as sdkProcedures, reducerSchema, reducers as sdkReducers, schema, table, t } from 'spacetimedb';
+  procedureSchema, procedures as sdkProcedures, reducerSchema, reducers as sdkReducers, schema, table, t } from 'spacetimedb';
 
-export function bind(tables, reducers) {
+export function bind(tables, reducers, procedures = []) {
   const tablesSchema = schema(tables);
   const reducersSchema = sdkReducers(...reducers);
   const remoteModule = {
     versionInfo: { cliVersion: '2.10.1' },
     tables: tablesSchema.schemaType.tables,
     reducers: reducersSchema.reducersType.reducers,
-    ...sdkProcedures(),
+    ...sdkProcedures(...procedures),
   };
   class Connection extends DbConnectionImpl {
     static builder = () => new DbConnectionBuilder(remoteModule, config => new Connection(config));
@@ -43,3 +43,13 @@ export const ledger = bind({
     t.row({ id: t.u32().primaryKey(), balance: t.i64() })),
 }, [reducerSchema('seed', { n: t.u32(), initial_balance: t.i64() }),
   reducerSchema('transfer', { from: t.u32(), to: t.u32(), amount: t.i64() })]);
+
+const answer = t.object('Answer', { status: t.u32(), body: t.string(), headers: t.string(), error: t.string() });
+const receipt = t.object('Receipt', { text: t.string(), count: t.u64(), who: t.identity() });
+export const courier = bind({
+  parcel: table({ name: 'parcel', indexes: [btree('parcel', 'id')], constraints: [unique('parcel', 'id')] },
+    t.row({ id: t.u64().primaryKey(), what: t.string() })),
+}, [reducerSchema('put', { what: t.string() })],
+[procedureSchema('count', { text: t.string() }, receipt), procedureSchema('refuses', { why: t.string() }, t.unit()),
+  procedureSchema('nap', { ms: t.u32() }, t.i64()), procedureSchema('retried', {}, t.u64()), procedureSchema('crash', {}, t.unit()),
+  procedureSchema('fetch', { method: t.string(), url: t.string(), body: t.string(), timeout_ms: t.u32() }, answer)]);

@@ -4,7 +4,7 @@
 //   rule  2  what happens when a worker dies             tests/sim; modules_test "a crash with many calls in flight"; fault/kills_test
 //   rule  3  query sets stay with the host, silently     worker_core_test a_silent_registration_makes_no_sound; sdk_test (worker crash); below
 //   rule  4  frames wait for record and durability       storage_log_test; operators_test "PostgreSQL frozen"; net_server_test
-//   rule  5  procedures                                  next issue (publishing one is refused: below)
+//   rule  5  procedures                                  tests/integration/procedures_test.mjs
 //   rule  6  calls know their version                    worker_core_test a_publish_swaps_or_leaves_everything; sdk_test (republish)
 //   rule  7  rings are distrusted                        worker_ring_test; fuzz ring_fuzz, commit_fuzz; schema_commit_test false_records_...
 //   rule  8  no cycles, net never waits                  net_server_test; below (a client that does not read; a storm of calls)
@@ -347,15 +347,6 @@ test('rule 32: many callers share few commits', async () => {
   console.log(`# 5,000 transactions in ${added} rows of the log`);
   assert.ok(added < 1000, `${added} log rows`);
   w.close();
-});
-
-test('rule 5: what belongs to a later edition is stored, said at publish, and runs for nobody', async () => {
-  const r = await host.publish('later', compileText('later', `#include "spacetimedb.h"\nST_MODULE(later, "1");\nST_PROCEDURE(fetch_it, uint64_t) { *ret = 1; return ST_OK; }\n`));
-  assert.equal(r.status, 200, r.text);
-  match(JSON.parse(r.text).Success.notices.join('\n'), /procedure `fetch_it`/);
-  const called = await host.call('later', 'fetch_it', []);
-  assert.equal(called.status, 500);
-  match(called.text, /does not run procedures yet/);
 });
 
 test('rule 41: 1,500 silent connections keep nobody out, also where the shell allows 1,024 files', async () => {

@@ -196,7 +196,6 @@ static uint64_t h_erase(st_db *db, uint32_t item, uint32_t ncols, const uint16_t
         }
     return n;
 }
-static st_status h_sleep_until(st_proc_ctx *ctx, st_timestamp when) { (void)ctx; (void)when; return ST_OK; }
 static st_str h_claims(st_call *call) { (void)call; return (st_str){"{}", 2}; }
 static st_str h_claim(st_call *call, const char *name, uint32_t index) { (void)call; (void)name; (void)index; return (st_str){NULL, 0}; }
 static uint32_t h_stopwatch_start(st_call *call, const char *name) { (void)call; (void)name; return 0; }
@@ -331,6 +330,12 @@ static st_status h_http(st_proc_ctx *p, const st_http_request *request, st_http_
     }
     response->status = 200;
     response->body = (st_bytes){ (const uint8_t *)request->url.ptr, request->url.len };
+    return ST_OK;
+}
+static st_status h_sleep_until(st_proc_ctx *p, st_timestamp when)
+{
+    if (when.us > p->timestamp.us)
+        p->timestamp = when;
     return ST_OK;
 }
 static const st_api api = {
