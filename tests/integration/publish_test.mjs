@@ -191,10 +191,8 @@ test('a breaking change needs consent, disconnects with 1001, and the new module
 test('what is stored but does not run yet is said at publish', async () => {
   const r = await host.mustPublish('future', future);
   assert.equal(r.notices.length, 1);
-  assert.match(r.notices.join('
-'), /view `mine`/);
-  assert.match((await host.logs('future')).map(l => l.message).join('
-'), /view `mine`/);
+  assert.match(r.notices.join('\n'), /view `mine`/);
+  assert.match((await host.logs('future')).map(l => l.message).join('\n'), /view `mine`/);
   assert.equal((await host.call('future', 'fetch', [])).status, 200);
 });
 

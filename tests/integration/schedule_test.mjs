@@ -32,6 +32,29 @@ ST_REDUCER(many, (uint32_t, n)) {
     }
     return ST_OK;
 }
+ST_TABLE(job, PUBLIC, (uint64_t, id, PK_AUTO), (st_schedule_at, at), (st_str, what), (int64_t, takes_ms));
+ST_PROCEDURE(work, st_unit, (job, row)) {
+    (void)ret;
+    bool there = false;
+    if (st_str_eq(row.what, ST_S("crash job"))) __builtin_trap();
+    if (st_sleep_until(ctx, st_timestamp_add(ctx->timestamp, st_millis(row.takes_ms)))) return ST_E_USER;
+    ST_WITH_TX(ctx, tx) {
+        there = job_find_by_id(tx->db, row.id) != NULL;
+        ran r = { .timer = row.id, .what = st_format(tx, "%.*s%s", ST_FMT(row.what), there ? " (its row is there)" : ""), .sender = tx->sender, .at = tx->timestamp };
+        if (ran_insert(tx->db, &r)) break;
+    }
+    return st_str_eq(row.what, ST_S("failing job")) ? ST_E_USER : ST_OK;
+}
+ST_SCHEDULE(job, at, work);
+ST_REDUCER(job_in_ms, (int64_t, ms), (st_str, what), (int64_t, takes_ms)) {
+    job t = { .at = st_at(st_timestamp_add(ctx->timestamp, st_millis(ms))), .what = what, .takes_ms = takes_ms };
+    return job_insert(ctx->db, &t);
+}
+ST_REDUCER(job_every_ms, (int64_t, ms), (st_str, what), (int64_t, takes_ms)) {
+    job t = { .at = st_every(st_millis(ms)), .what = what, .takes_ms = takes_ms };
+    return job_insert(ctx->db, &t);
+}
+ST_REDUCER(end_jobs) { job_clear(ctx->db); return ST_OK; }
 ST_REDUCER(cancel_all) { timer_clear(ctx->db); return ST_OK; }
 ST_REDUCER(ask) { ran r = { .what = ST_S("asked"), .at = ctx->timestamp }; return ran_insert(ctx->db, &r); }
 ST_INIT(on_init) {
@@ -162,6 +185,33 @@ test('a hundred thousand due rows starve no caller, and callers starve no row', 
   assert.ok(asked[0] - first < 20000, `the first caller waited for ${asked[0] - first} rows`);
   assert.ok(asked.at(-1) < last, 'rows went on behind the callers');
   assert.ok(asked.at(-1) - asked[0] < 20000, 'callers and rows took turns');
+});
+
+test('a scheduled procedure finds its one-shot row gone (40), and delays nobody (50)', async () => {
+  await db('job_in_ms', 10, 'slow job', 1500);
+  await db('job_in_ms', 20, 'quick job', 0);
+  await db('in_ms', 30, 'reducer beside');
+  await until('the quick ones', () => count('quick job') === 1 && count('reducer beside') === 1);
+  assert.equal(count('slow job'), 0, 'it still runs');
+  await until('the slow one', () => count('slow job') === 1);
+  assert.equal((await host.sql('timers', 'SELECT * FROM job')).length, 0);
+});
+
+test('an interval of a procedure: no overlap, missed ticks are skipped, a failure does not stop it', async () => {
+  await db('job_every_ms', 100, 'long job', 250);
+  await db('job_every_ms', 50, 'failing job', 0);
+  await until('some runs', () => count('long job (its row is there)') >= 3 && count('failing job (its row is there)') >= 3);
+  await db('end_jobs');
+  const at = (await host.sql('timers', "SELECT * FROM ran WHERE what = 'long job (its row is there)'")).map(r => Number(r[4][0])).sort((a, b) => a - b);
+  for (let i = 1; i < at.length; i++) assert.ok(at[i] - at[i - 1] > 240000, `runs end ${at[i] - at[i - 1]} us apart`);
+});
+
+test('a procedure that kills the worker is not begun again', async () => {
+  await db('job_in_ms', 10, 'crash job', 0);
+  await until('the crash', async () => (await host.logs('timers')).some(l => /`work`|work/.test(l.message) && /SIGILL|Illegal/.test(l.message)));
+  await db('in_ms', 10, 'after the crash job');
+  await until('the next row', () => count('after the crash job') === 1);
+  assert.equal((await host.sql('timers', 'SELECT * FROM job')).length, 0);
 });
 
 test('while PostgreSQL is away they wait, bounded, and lose nothing', async () => {

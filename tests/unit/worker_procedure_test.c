@@ -678,18 +678,18 @@ static void sleepers_wake_when_they_are_due(void **state)
     call_job(CALL_HTTP, sleeps, "");
     OUTPUTS("cf");
     assert_int_equal(result_n(1), now);
-    assert_true(core_due_us(core) == INT64_MAX);
+    assert_true(core_wake_us(core) == INT64_MAX);
     call_named(CALL_REDUCER, 0, 0, "say", "x");
     call_job(CALL_HTTP, sleeps, "t");
     OUTPUTS("");
-    assert_int_equal(core_due_us(core), now + 5000);
+    assert_int_equal(core_wake_us(core), now + 5000);
     now += 4999;
     work();
     OUTPUTS("");
     now += 2;
     work();
     OUTPUTS("lf"); /* "slept" is there already */
-    assert_true(core_due_us(core) == INT64_MAX);
+    assert_true(core_wake_us(core) == INT64_MAX);
     stop();
 }
 
