@@ -630,6 +630,8 @@ void procedures_end(Core *c)
             strand_join(p->strand);
         }
         unlink_procedure(all, p);
+        if (p->ended) /* what it was given is its starter's to free */
+            p->ended(c, p->ended_arg, false);
         procedure_free(p);
     }
     pthread_mutex_destroy(&all->lock);

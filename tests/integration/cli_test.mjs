@@ -19,6 +19,11 @@ test('init writes a module that builds, publishes and runs as it is', async () =
   const published = host.mustCli(['publish', 'my-app', '--yes'], { cwd: project });
   assert.match(published, /Created new database with name: my-app, identity: [0-9a-f]{64}/);
   assert.match(host.mustCli(['publish', 'my-app', '--yes'], { cwd: project }), /Updated database with name: my-app/);
+  // What its README says to try.
+  host.mustCli(['call', 'my-app', 'add', 'Ada']);
+  assert.match(host.mustCli(['call', 'my-app', 'count_people']), /^1\s*$/m);
+  host.mustCli(['call', 'my-app', 'remind_me', '0', 'tea']);
+  await until('the reminder', () => /Reminder: tea/.test(host.mustCli(['logs', 'my-app'])));
 });
 
 test('a module that does not compile shows the compiler\'s message and exits 1', async () => {
