@@ -298,9 +298,9 @@ static void test_handshake(void **state)
 {
     (void)state;
     REFUSED(build(RAW "DESC(0x1234, sizeof(st_module_desc), 1, 0, 8, sizeof(st_item))", ""), "st_module does not begin with 0x315453");
-    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.1");
+    REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 2, 3, 8, sizeof(st_item))", ""), "ABI 2.3, this host offers 1.2");
     REFUSED(build(RAW "DESC(ST_MAGIC, sizeof(st_module_desc), 1, 9, 8, sizeof(st_item))", ""),
-            "ABI 1.9, this host offers up to 1.1: update the host");
+            "ABI 1.9, this host offers up to 1.2: update the host");
     REFUSED(build(RAW "DESC(ST_MAGIC, 99, 1, 0, 4, 7)", ""), "st_module has 99 bytes, the host expects 56", "pointers have 4 bytes",
             "records have 7 bytes");
     REFUSED(build("int st_module_[9]; __attribute__((visibility(\"default\"))) const int st_module = 5;",

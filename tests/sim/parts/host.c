@@ -87,7 +87,15 @@ static void env_in_module(void *user, uint64_t seq)
 
 void host_core_new(World *w)
 {
-    CoreEnv env = {w, env_clock, env_random, env_commit, env_frame, env_log, env_open, env_in_module, 1 + rng_below(&w->rng, 8)};
+    CoreEnv env = {.user = w,
+                   .clock_us = env_clock,
+                   .random = env_random,
+                   .commit = env_commit,
+                   .frame = env_frame,
+                   .log = env_log,
+                   .open_module = env_open,
+                   .in_module = env_in_module,
+                   .slice_rows = 1 + rng_below(&w->rng, 8)};
     w->core = core_new(&env);
 }
 
