@@ -38,8 +38,17 @@ Status commit_read_client(Reader *r, CommitClient *ret, Error *err)
     const uint8_t *identity = read_raw(r, 32), *connection_id = read_raw(r, 16);
     if (r->bad)
         return SHORT(err, "a client");
-    if (connected > 1)
-        return FAIL(err, S_INVALID, "commit record: client state %u, expected 0 or 1", connected);
+    if (connected > 2)
+        return FAIL(err, S_INVALID, "commit record: client state %u, expected 0, 1 or 2", connected);
+    ret->claims = (Str){0};
+    if (connected == 2) {
+        ret->claims = read_str(r);
+        if (r->bad)
+            return SHORT(err, "a client's claims");
+        if (ret->claims.len > CLAIMS_BYTES_MAX || !utf8_valid(ret->claims) || memchr(ret->claims.ptr, 0, ret->claims.len))
+            return FAIL(err, S_INVALID, "commit record: %zu bytes of claims that are no text of at most %d bytes", ret->claims.len,
+                        CLAIMS_BYTES_MAX);
+    }
     ret->connected = connected;
     memcpy(ret->identity, identity, 32);
     memcpy(ret->connection_id, connection_id, 16);
@@ -189,9 +198,12 @@ size_t commit_begin(Buf *out)
 
 void commit_put_client(Buf *out, const CommitClient *c)
 {
-    buf_put_u8(out, c->connected);
+    bool claims = c->connected && c->claims.len;
+    buf_put_u8(out, claims ? 2 : c->connected);
     buf_put(out, c->identity, 32);
     buf_put(out, c->connection_id, 16);
+    if (claims)
+        buf_put_str(out, c->claims);
 }
 
 void commit_put_sequence(Buf *out, const CommitSequence *s)

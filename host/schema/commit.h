@@ -7,7 +7,8 @@
  * Layout, little-endian:
  *   u32 magic 'STC1' | u32 length of the whole record | u64 offset | u64 call_seq | i64 timestamp_us |
  *   u32 schema_version | u16 nclients | u16 nsequences | u32 ntables |
- *   nclients   x { u8 connected (1) or disconnected (0) | identity[32] | connection_id[16] }
+ *   nclients   x { u8 connected (1, 2) or disconnected (0) | identity[32] | connection_id[16] |
+ *                  when 2: u32 length, claims of its token, JSON text }
  *   nsequences x { u32 table_id | u16 column | i128 allocated: values up to here may have been given out }
  *   ntables    x { u32 table_id | u32 ndeletes | u32 ninserts | u32 payload length |
  *                  ndeletes x KEY | ninserts x ROW }
@@ -34,7 +35,9 @@ typedef struct CommitHeader {
 typedef struct CommitClient {
     bool connected;
     uint8_t identity[32], connection_id[16];
+    Str claims; /* of a connected one: the payload of its token; may be empty. Borrowed from the record */
 } CommitClient;
+enum { CLAIMS_BYTES_MAX = 16 << 10 };
 typedef struct CommitSequence {
     uint32_t table_id;
     uint16_t column;

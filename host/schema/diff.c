@@ -533,11 +533,14 @@ static bool find_function(const ModuleDef *def, uint32_t n, FunctionAt get, Str 
     return false;
 }
 
-static void function_step(Diff *d, StepKind kind, const char *what, Str name)
+/* `hidden`: no client could call it, before (lifecycle reducers, scheduled functions): whatever becomes of it disturbs none. */
+static void function_step(Diff *d, StepKind kind, const char *what, Str name, bool hidden)
 {
     Step *s = add_step(d, kind, NULL, NULL);
     s->name = name;
     s->function_kind = what;
+    if (hidden)
+        s->class_ = CLASS_SAFE;
 }
 
 static void compare_functions(Diff *d, const char *what, uint32_t nold, uint32_t nnew, FunctionAt get)
@@ -546,14 +549,14 @@ static void compare_functions(Diff *d, const char *what, uint32_t nold, uint32_t
     for (uint32_t i = 0; i < nold; i++) {
         a = get(d->from, i);
         if (!find_function(d->to, nnew, get, a.name, &b))
-            function_step(d, STEP_REMOVE_FUNCTION, what, a.name);
+            function_step(d, STEP_REMOVE_FUNCTION, what, a.name, a.hidden);
         else if (a.hidden != b.hidden || a.lifecycle != b.lifecycle || !type_equal(a.params, b.params) || !type_equal(a.ret, b.ret))
-            function_step(d, STEP_CHANGE_FUNCTION, what, a.name);
+            function_step(d, STEP_CHANGE_FUNCTION, what, a.name, a.hidden);
     }
     for (uint32_t i = 0; i < nnew; i++) {
         b = get(d->to, i);
         if (!find_function(d->from, nold, get, b.name, &a))
-            function_step(d, STEP_ADD_FUNCTION, what, b.name);
+            function_step(d, STEP_ADD_FUNCTION, what, b.name, true);
     }
 }
 

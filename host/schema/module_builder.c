@@ -55,6 +55,16 @@ typedef struct BuiltName {
     Str source, canonical;
 } BuiltName;
 
+/* A rule, a handler, a route or the key of a view: up to three texts. */
+typedef struct BuiltTexts {
+    struct BuiltTexts *next;
+    Str a, b, c;
+} BuiltTexts;
+typedef struct TextList {
+    BuiltTexts *first, **end;
+    uint32_t n;
+} TextList;
+
 typedef struct FunctionList {
     BuiltFunction *first, **end;
     uint32_t n;
@@ -70,6 +80,7 @@ struct ModuleBuilder {
     BuiltSchedule *schedules;
     uint32_t nschedules;
     BuiltName *names, **names_end;
+    TextList rls, handlers, routes, view_keys;
     bool snake_case;
     Str flaw; /* the first thing that cannot be written at all */
 };
@@ -83,6 +94,10 @@ ModuleBuilder *module_builder_new(void)
     b->procedures.end = &b->procedures.first;
     b->views.end = &b->views.first;
     b->names_end = &b->names;
+    b->rls.end = &b->rls.first;
+    b->handlers.end = &b->handlers.first;
+    b->routes.end = &b->routes.first;
+    b->view_keys.end = &b->view_keys.first;
     return b;
 }
 
@@ -314,6 +329,20 @@ void module_builder_view(ModuleBuilder *b, Str name, bool is_public, bool is_ano
     f->is_public = is_public;
     f->is_anonymous = is_anonymous;
 }
+
+static void add_texts(ModuleBuilder *b, TextList *list, Str x, Str y, Str z)
+{
+    BuiltTexts *t = ARENA_NEW(&b->arena, BuiltTexts);
+    *t = (BuiltTexts){NULL, arena_str(&b->arena, x), arena_str(&b->arena, y), arena_str(&b->arena, z)};
+    *list->end = t;
+    list->end = &t->next;
+    list->n++;
+}
+
+void module_builder_rls(ModuleBuilder *b, Str sql) { add_texts(b, &b->rls, sql, STR(""), STR("")); }
+void module_builder_handler(ModuleBuilder *b, Str name) { add_texts(b, &b->handlers, name, STR(""), STR("")); }
+void module_builder_route(ModuleBuilder *b, Str handler, Str method, Str path) { add_texts(b, &b->routes, handler, method, path); }
+void module_builder_view_key(ModuleBuilder *b, Str view, Str column) { add_texts(b, &b->view_keys, view, column, STR("")); }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
 
@@ -552,6 +581,38 @@ static void put_names(ModuleBuilder *b, Buf *out)
     }
 }
 
+static void put_route(Buf *out, const BuiltTexts *t)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+    buf_put_str(out, t->a);
+    buf_put_u8(out, !str_is(t->b, "ANY"));
+    if (!str_is(t->b, "ANY")) {
+        uint8_t i = 0;
+        while (i < COUNT_OF(methods) && !str_is(t->b, methods[i]))
+            i++;
+        buf_put_u8(out, i);
+        if (i == COUNT_OF(methods))
+            buf_put_str(out, t->b);
+    }
+    buf_put_str(out, t->c);
+}
+
+static void put_texts(Buf *out, Section section, const TextList *list)
+{
+    buf_put_u32(out, list->n);
+    for (const BuiltTexts *t = list->first; t; t = t->next) {
+        if (section == SECTION_HTTP_ROUTES) {
+            put_route(out, t);
+            continue;
+        }
+        buf_put_str(out, t->a);
+        if (section == SECTION_VIEW_KEYS) {
+            buf_put_u32(out, 1);
+            buf_put_str(out, t->b);
+        }
+    }
+}
+
 static void put_section(ModuleBuilder *b, Buf *out, Section section)
 {
     buf_put_u8(out, section);
@@ -574,23 +635,49 @@ static void put_section(ModuleBuilder *b, Buf *out, Section section)
     case SECTION_LIFECYCLES: put_lifecycles(b, out); break;
     case SECTION_CASE_POLICY: buf_put_u8(out, b->snake_case); break; /* 0 None, 1 SnakeCase */
     case SECTION_EXPLICIT_NAMES: put_names(b, out); break;
+    case SECTION_RLS: put_texts(out, section, &b->rls); break;
+    case SECTION_HTTP_HANDLERS: put_texts(out, section, &b->handlers); break;
+    case SECTION_HTTP_ROUTES: put_texts(out, section, &b->routes); break;
+    case SECTION_VIEW_KEYS: put_texts(out, section, &b->view_keys); break;
     default: BUG("put_section %d", section);
     }
 }
 
 Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err)
 {
-    static const Section sections[] = {SECTION_TYPESPACE,   SECTION_TYPES,         SECTION_TABLES,    SECTION_REDUCERS,
-                                       SECTION_PROCEDURES,  SECTION_VIEWS,         SECTION_SCHEDULES, SECTION_LIFECYCLES,
-                                       SECTION_CASE_POLICY, SECTION_EXPLICIT_NAMES};
+    /* Sections of a later edition are written only when they say something: definitions that were stored keep their bytes. */
+    const struct {
+        Section section;
+        bool always;
+        uint32_t n;
+    } sections[] = {
+        {SECTION_TYPESPACE, true, 0},
+        {SECTION_TYPES, true, 0},
+        {SECTION_TABLES, true, 0},
+        {SECTION_REDUCERS, true, 0},
+        {SECTION_PROCEDURES, true, 0},
+        {SECTION_VIEWS, true, 0},
+        {SECTION_SCHEDULES, true, 0},
+        {SECTION_LIFECYCLES, true, 0},
+        {SECTION_CASE_POLICY, true, 0},
+        {SECTION_EXPLICIT_NAMES, true, 0},
+        {SECTION_RLS, false, b->rls.n},
+        {SECTION_HTTP_HANDLERS, false, b->handlers.n},
+        {SECTION_HTTP_ROUTES, false, b->routes.n},
+        {SECTION_VIEW_KEYS, false, b->view_keys.n},
+    };
+    uint32_t nsections = 0;
+    for (size_t i = 0; i < COUNT_OF(sections); i++)
+        nsections += sections[i].always || sections[i].n;
     Status status = S_OK;
     if (b->flaw.len) {
         status = FAIL(err, S_INVALID, "%.*s", STR_FMT(b->flaw));
     } else {
         buf_put_u8(out, MODULE_V10);
-        buf_put_u32(out, COUNT_OF(sections));
+        buf_put_u32(out, nsections);
         for (size_t i = 0; i < COUNT_OF(sections); i++)
-            put_section(b, out, sections[i]);
+            if (sections[i].always || sections[i].n)
+                put_section(b, out, sections[i].section);
         if (!buf_ok(out))
             status = FAIL(err, S_TOO_LARGE, "module definition exceeds %zu bytes", out->max);
     }

@@ -59,9 +59,11 @@ static Str canonical(Reading *rd, NameKind kind, Str source)
 static const ColumnDef *read_columns(Reading *rd, TableDef *t, const RawTable *raw)
 {
     ColumnDef *cols = ARENA_ARRAY(rd->a, ColumnDef, t->ncols);
+    const Str *written = rd->slots[raw->type_ref].column_names;
     for (uint32_t i = 0; i < t->ncols; i++) {
         const Field *f = &t->row->fields[i];
-        cols[i] = (ColumnDef){.name = f->name, .source_name = f->name, .type = f->type, .offset = f->offset};
+        Str source = written ? written[i] : f->name;
+        cols[i] = (ColumnDef){.name = f->name, .source_name = source, .type = f->type, .offset = f->offset};
     }
     for (uint32_t i = 0; i < raw->ndefaults; i++)
         if (raw->defaults[i].col < t->ncols) { /* the last one of a column wins; a second one is a problem anyway */
@@ -373,6 +375,42 @@ static void read_views(Reading *rd)
     rd->def->views = out;
 }
 
+/* ---- rules, handlers, keys of views ----------------------------------------------------------- */
+
+static int rls_order(const void *x, const void *y) { return str_cmp(((const RlsDef *)x)->sql, ((const RlsDef *)y)->sql); }
+
+static void read_rls(Reading *rd)
+{
+    RlsDef *out = ARENA_ARRAY(rd->a, RlsDef, rd->raw->nrls);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rd->raw->nrls; i++)
+        out[i].sql = rd->raw->rls[i];
+    sort(out, rd->raw->nrls, sizeof *out, rls_order);
+    for (uint32_t i = 0; i < rd->raw->nrls; i++) /* the text is the key: twice is once */
+        if (!n || !str_eq(out[n - 1].sql, out[i].sql))
+            out[n++] = out[i];
+    rd->def->nrls = n;
+    rd->def->rls = out;
+}
+
+static void read_handlers(Reading *rd)
+{
+    Str *handlers = ARENA_ARRAY(rd->a, Str, rd->raw->nhandlers);
+    for (uint32_t i = 0; i < rd->raw->nhandlers; i++) {
+        handlers[i] = canonical(rd, NAME_FUNCTION, rd->raw->handlers[i]);
+        (void)function_label(rd, "HTTP handler", handlers[i]);
+    }
+    HttpRouteDef *routes = ARENA_ARRAY(rd->a, HttpRouteDef, rd->raw->nroutes);
+    for (uint32_t i = 0; i < rd->raw->nroutes; i++) {
+        const RawRoute *in = &rd->raw->routes[i];
+        routes[i] = (HttpRouteDef){canonical(rd, NAME_FUNCTION, in->handler), in->method, in->path};
+    }
+    rd->def->nhttp_handlers = rd->raw->nhandlers;
+    rd->def->http_handlers = handlers;
+    rd->def->nhttp_routes = rd->raw->nroutes;
+    rd->def->http_routes = routes;
+}
+
 /* ---- the whole -------------------------------------------------------------------------------- */
 
 Status module_def_from_bsatn_full(ModuleDef **ret_def, Bytes bsatn, Buf *ret_problems, Error *err)
@@ -396,6 +434,8 @@ Status module_def_from_bsatn_full(ModuleDef **ret_def, Bytes bsatn, Buf *ret_pro
     read_reducers(&rd);
     read_procedures(&rd);
     read_views(&rd);
+    read_rls(&rd);
+    read_handlers(&rd);
     rules_module(&rd);
     if (rd.problems.n == 0) {
         *ret_def = def;
@@ -439,6 +479,14 @@ const ReducerDef *module_def_reducer(const ModuleDef *def, Str name)
         if (str_eq(def->reducers[i].name, name))
             return &def->reducers[i];
     return NULL;
+}
+
+bool module_def_has_schedules(const ModuleDef *def)
+{
+    for (uint32_t i = 0; i < def->ntables; i++)
+        if (def->tables[i].schedule)
+            return true;
+    return false;
 }
 
 int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which)

@@ -152,6 +152,7 @@ void module_def_unref(ModuleDef *def); /* NULL is fine */
 const TableDef *module_def_table(const ModuleDef *def, Str name);
 int32_t table_def_column(const TableDef *t, Str name); /* -1 when there is none */
 const ReducerDef *module_def_reducer(const ModuleDef *def, Str name);
+bool module_def_has_schedules(const ModuleDef *def);
 int32_t module_def_lifecycle(const ModuleDef *def, Lifecycle which); /* reducer id or -1 */
 
 /* Building one in a program (the worker's loader, tests, the simulator): describe the parts, then
@@ -202,6 +203,10 @@ void module_builder_schedule(ModuleBuilder *b, uint32_t table, uint16_t at_col, 
 void module_builder_reducer(ModuleBuilder *b, Str name, const Type *params, Lifecycle lifecycle);
 void module_builder_procedure(ModuleBuilder *b, Str name, const Type *params, const Type *ret);
 void module_builder_view(ModuleBuilder *b, Str name, bool is_public, bool is_anonymous, const Type *ret);
+void module_builder_rls(ModuleBuilder *b, Str sql);
+void module_builder_handler(ModuleBuilder *b, Str name);
+void module_builder_route(ModuleBuilder *b, Str handler, Str method, Str path); /* method: "ANY", or as HTTP spells it */
+void module_builder_view_key(ModuleBuilder *b, Str view, Str column);
 /* The V10 bytes (validate them with module_def_from_bsatn). Frees the builder. */
 MUST_CHECK Status module_builder_finish(ModuleBuilder *b, Buf *out, Error *err);
 

@@ -30,7 +30,14 @@ typedef enum Section {
 enum { AT_REF, AT_SUM, AT_PRODUCT, AT_ARRAY, AT_STRING, AT_F64 = 19 }; /* AlgebraicType tags */
 
 /* Limits of the bytes; each refusal names the limit. */
-enum { DEF_TYPES_MAX = 1 << 16, DEF_NAME_BYTES_MAX = 255, DEF_LIST_MAX = 4096, DEF_TABLE_PARTS_MAX = 256, DEF_ARENA_BYTES_MAX = 256 << 20 };
+enum {
+    DEF_TYPES_MAX = 1 << 16,
+    DEF_NAME_BYTES_MAX = 255,
+    DEF_LIST_MAX = 4096,
+    DEF_TABLE_PARTS_MAX = 256,
+    DEF_RLS_BYTES_MAX = 50000,
+    DEF_ARENA_BYTES_MAX = 256 << 20
+};
 /* One transaction creates everything, and every relation holds a lock: stay below PostgreSQL's default of
  * max_locks_per_transaction * max_connections = 6400. */
 enum { DEF_RELATIONS_MAX = 5000, DEF_PG_ROW_BYTES_MAX = 8000 };
@@ -90,6 +97,15 @@ typedef struct RawLifecycle {
     Lifecycle which;
     Str function;
 } RawLifecycle;
+typedef struct RawRoute {
+    Str handler, path;
+    Str method; /* upper case; "ANY" */
+} RawRoute;
+typedef struct RawViewKey {
+    Str view;
+    uint32_t ncols;
+    const Str *cols;
+} RawViewKey;
 typedef enum NameKind { NAME_TABLE, NAME_FUNCTION, NAME_INDEX } NameKind;
 typedef struct RawName {
     NameKind kind;
@@ -99,7 +115,8 @@ typedef struct RawName {
 typedef struct RawModule {
     bool seen[SECTION_COUNT];
     bool snake_case;
-    uint32_t ntypes, nnames, ntables, nreducers, nprocedures, nviews, nschedules, nlifecycles, nexplicit;
+    uint32_t ntypes, nnames, ntables, nreducers, nprocedures, nviews, nschedules, nlifecycles, nexplicit, nrls, nhandlers, nroutes,
+        nview_keys;
     const Bytes *types;
     const RawTypeName *names;
     const RawTable *tables;
@@ -107,6 +124,9 @@ typedef struct RawModule {
     const RawSchedule *schedules;
     const RawLifecycle *lifecycles;
     RawName *explicit_names;
+    const Str *rls, *handlers;
+    const RawRoute *routes;
+    const RawViewKey *view_keys;
 } RawModule;
 
 MUST_CHECK Status module_raw_read(RawModule *ret, Bytes bsatn, Arena *a, Error *err);
@@ -147,6 +167,7 @@ typedef struct Slot {
     Type *type;
     Str name;
     Str table;
+    const Str *column_names; /* of a product, as the module wrote them; NULL: the case policy left them as they are */
     uint8_t state;
 } Slot;
 enum { SLOT_NEW, SLOT_OPEN, SLOT_DONE, SLOT_BAD };
@@ -156,6 +177,7 @@ typedef struct Reading {
     const RawModule *raw;
     Problems problems;
     Slot *slots;
+    const Str *top_names; /* column_names of the slot that is being read */
 } Reading;
 /* module_types.c: fills the slots; returns NULL after reporting a problem. */
 void read_typespace(Reading *rd);

@@ -44,6 +44,20 @@ static Status raw_str(Raw *x, Str *ret)
     return S_OK;
 }
 
+/* A text that is no name: SQL. */
+static Status raw_text(Raw *x, Str *ret)
+{
+    *ret = read_str(&x->r);
+    if (x->r.bad)
+        return TRUNCATED(x);
+    if (!utf8_valid(*ret) || memchr(ret->ptr ? ret->ptr : "", 0, ret->len))
+        return raw_fail(x, "a text is not valid UTF-8, or holds a NUL byte");
+    if (ret->len > DEF_RLS_BYTES_MAX)
+        return FAIL(x->err, S_TOO_LARGE, "cannot decode module description: %s: a text has %zu bytes, at most %d are allowed", x->part,
+                    ret->len, DEF_RLS_BYTES_MAX);
+    return S_OK;
+}
+
 static Status raw_tag(Raw *x, uint8_t variants, uint8_t *ret)
 {
     uint8_t tag = read_u8(&x->r);
@@ -304,6 +318,30 @@ static Status raw_explicit_name(Raw *x, RawName *ret)
     return raw_str(x, &ret->canonical);
 }
 
+static Status raw_route(Raw *x, RawRoute *ret)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+    uint8_t some, method;
+    TRY(raw_str(x, &ret->handler));
+    TRY(raw_tag(x, 2, &some));
+    ret->method = STR("ANY");
+    if (some) {
+        TRY(raw_tag(x, COUNT_OF(methods) + 1, &method));
+        if (method < COUNT_OF(methods))
+            ret->method = str_of(methods[method]);
+        else
+            TRY(raw_str(x, &ret->method));
+    }
+    return raw_str(x, &ret->path);
+}
+
+static Status raw_view_key(Raw *x, RawViewKey *ret)
+{
+    TRY(raw_str(x, &ret->view));
+    RAW_LIST(x, Str, 4, DEF_LIST_MAX, raw_str, &ret->ncols, &ret->cols);
+    return S_OK;
+}
+
 /* ---- sections --------------------------------------------------------------------------------- */
 
 static const char *const section_names[SECTION_COUNT] = {"Typespace",        "Types",
@@ -335,10 +373,17 @@ static Status raw_section(Raw *x, Section section, RawModule *m)
     case SECTION_EXPLICIT_NAMES:
         RAW_LIST(x, RawName, 9, 4 * DEF_FUNCTIONS_MAX, raw_explicit_name, &m->nexplicit, &m->explicit_names);
         return S_OK;
-    default: /* row-level security, HTTP, view keys, submodules: lists that must be empty so far */
+    case SECTION_RLS: RAW_LIST(x, Str, 4, DEF_LIST_MAX, raw_text, &m->nrls, &m->rls); return S_OK;
+    case SECTION_HTTP_HANDLERS: RAW_LIST(x, Str, 4, DEF_FUNCTIONS_MAX, raw_str, &m->nhandlers, &m->handlers); return S_OK;
+    case SECTION_HTTP_ROUTES: RAW_LIST(x, RawRoute, 9, DEF_FUNCTIONS_MAX, raw_route, &m->nroutes, &m->routes); return S_OK;
+    case SECTION_VIEW_KEYS: RAW_LIST(x, RawViewKey, 8, DEF_FUNCTIONS_MAX, raw_view_key, &m->nview_keys, &m->view_keys); return S_OK;
+    case SECTION_SUBMODULES:
         TRY(raw_u32(x, &n));
-        return n ? raw_fail(x, "not supported by this host yet; remove it from the module") : S_OK;
+        return n ? raw_fail(x, "this host takes modules without submodules only; put their tables and functions into the module itself")
+                 : S_OK;
+    case SECTION_COUNT: break;
     }
+    BUG("section %d", (int)section);
 }
 
 Status module_raw_read(RawModule *ret, Bytes bsatn, Arena *a, Error *err)

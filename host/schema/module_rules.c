@@ -384,6 +384,117 @@ static void rule_schedules(Reading *rd)
     }
 }
 
+/* R31: by the names that the module wrote, as the reference does. */
+static void rule_view_keys(Reading *rd)
+{
+    for (uint32_t i = 0; i < rd->raw->nview_keys; i++) {
+        const RawViewKey *in = &rd->raw->view_keys[i];
+        ViewDef *v = NULL;
+        for (uint32_t k = 0; k < rd->def->nviews; k++)
+            if (str_eq(rd->def->views[k].source_name, in->view))
+                v = (ViewDef *)&rd->def->views[k];
+        bool again = false;
+        for (uint32_t k = 0; k < i; k++)
+            again |= str_eq(rd->raw->view_keys[k].view, in->view);
+        if (!v) {
+            problem(&rd->problems, "view primary key: there is no view `%.*s`; declare it", STR_FMT(in->view));
+        } else if (again) {
+            problem(&rd->problems, "view `%.*s`: two primary keys; keep one", STR_FMT(v->name));
+        } else if (in->ncols != 1) {
+            problem(&rd->problems, "view `%.*s`: its primary key has %u columns; name one", STR_FMT(v->name), in->ncols);
+        } else {
+            const Str *written = v->row->ref >= 0 ? rd->slots[v->row->ref].column_names : NULL;
+            for (uint32_t c = 0; c < v->row->nfields; c++)
+                if (str_eq(written ? written[c] : v->row->fields[c].name, in->cols[0]))
+                    v->pk = (int32_t)c;
+            if (v->pk < 0)
+                problem(&rd->problems, "view `%.*s`: its primary key names column `%.*s`, which its rows do not have", STR_FMT(v->name),
+                        STR_FMT(in->cols[0]));
+            else if (!type_is_key(v->row->fields[v->pk].type))
+                problem(&rd->problems, "view `%.*s`, column `%.*s`: its type cannot be a key", STR_FMT(v->name), STR_FMT(in->cols[0]));
+        }
+    }
+    /* A query returns rows of a table: it has that table's key, when only one table has such rows. */
+    for (uint32_t i = 0; i < rd->def->nviews; i++) {
+        ViewDef *v = (ViewDef *)&rd->def->views[i];
+        const TableDef *from = NULL;
+        uint32_t found = 0;
+        for (uint32_t k = 0; v->result == VIEW_QUERY && v->pk < 0 && k < rd->def->ntables; k++)
+            if (rd->def->tables[k].row->ref == v->row->ref)
+                from = &rd->def->tables[k], found++;
+        if (found == 1)
+            v->pk = from->pk;
+    }
+}
+
+static void rule_handlers(Reading *rd)
+{ /* R35 */
+    const ModuleDef *def = rd->def;
+    NameUse *uses = ARENA_ARRAY(rd->problems.arena, NameUse, def->nhttp_handlers);
+    for (uint32_t i = 0; i < def->nhttp_handlers; i++)
+        uses[i] = (NameUse){def->http_handlers[i], "an HTTP handler", {0}};
+    names_unique(&rd->problems, def->nhttp_handlers, uses, "rename one");
+    for (uint32_t i = 0; i < def->nhttp_routes; i++) {
+        bool found = false;
+        for (uint32_t k = 0; k < def->nhttp_handlers && !found; k++)
+            found = str_eq(def->http_handlers[k], def->http_routes[i].handler);
+        if (!found)
+            problem(&rd->problems, "route `%.*s`: there is no HTTP handler `%.*s`; declare it", STR_FMT(def->http_routes[i].path),
+                    STR_FMT(def->http_routes[i].handler));
+    }
+}
+
+static bool path_ok(Str path)
+{
+    if (path.len && path.ptr[0] != '/')
+        return false;
+    for (size_t i = 0; i < path.len; i++) {
+        char c = path.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '~' || c == '/'))
+            return false;
+    }
+    return true;
+}
+
+static bool method_ok(Str method)
+{ /* a token of RFC 9110, 5.6.2 */
+    for (size_t i = 0; i < method.len; i++) {
+        char c = method.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (c <= ' ' || c > '~' || strchr("()<>@,;:\\\"/[]?={}", c)))
+            return false;
+    }
+    return method.len > 0;
+}
+
+static int route_order(const void *x, const void *y)
+{
+    return str_cmp((*(const HttpRouteDef *const *)x)->path, (*(const HttpRouteDef *const *)y)->path);
+}
+
+static void rule_routes(Reading *rd)
+{ /* R36, R37 */
+    const ModuleDef *def = rd->def;
+    const HttpRouteDef **sorted = ARENA_ARRAY(rd->problems.arena, const HttpRouteDef *, def->nhttp_routes + 1);
+    for (uint32_t i = 0; i < def->nhttp_routes; i++) {
+        const HttpRouteDef *r = sorted[i] = &def->http_routes[i];
+        if (!path_ok(r->path))
+            problem(&rd->problems, "route `%.*s`: a path is empty or begins with `/`, and holds a-z, 0-9, -, _, ~ and / only",
+                    STR_FMT(r->path));
+        if (!method_ok(r->method))
+            problem(&rd->problems, "route `%.*s`: `%.*s` is no HTTP method", STR_FMT(r->path), STR_FMT(r->method));
+    }
+    if (def->nhttp_routes)
+        qsort(sorted, def->nhttp_routes, sizeof *sorted, route_order);
+    for (uint32_t i = 0; i < def->nhttp_routes; i++)
+        for (uint32_t k = i + 1; k < def->nhttp_routes && str_eq(sorted[i]->path, sorted[k]->path); k++)
+            if (str_eq(sorted[i]->method, sorted[k]->method) || str_is(sorted[i]->method, "ANY") || str_is(sorted[k]->method, "ANY")) {
+                problem(&rd->problems, "route `%.*s`: two handlers for %.*s; keep one", STR_FMT(sorted[i]->path),
+                        STR_FMT(sorted[k]->method));
+                break;
+            }
+}
+
 static int explicit_same(const RawName *a, const RawName *b) { return a->kind == b->kind && str_eq(a->source, b->source); }
 
 static void rule_explicit_names(Reading *rd)
@@ -405,8 +516,8 @@ static void rule_relation_count(Reading *rd)
 }
 
 static void (*const module_rules[])(Reading *) = {
-    rule_lifecycles,     rule_schedules,      rule_explicit_names,
-    rule_function_names, rule_relation_count, rule_relation_names, /* after the schedules, which are names too */
+    rule_lifecycles, rule_schedules,      rule_explicit_names, rule_view_keys,      rule_handlers,
+    rule_routes,     rule_function_names, rule_relation_count, rule_relation_names, /* after the schedules, which are names too */
 };
 
 void rules_module(Reading *rd)

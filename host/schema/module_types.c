@@ -81,6 +81,7 @@ static const Type *read_slot(Reading *rd, uint32_t ref, int depth, const Where *
     Reader r = reader_of(rd->raw->types[ref]);
     const Type *t = read_any(rd, &r, depth + 1, &top);
     s->state = t ? SLOT_DONE : SLOT_BAD;
+    s->column_names = TAKE(rd->top_names);
     if (t) {
         s->type = arena_copy(rd->a, t, sizeof *t);
         s->type->ref = (int32_t)ref;
@@ -162,6 +163,12 @@ static const Type *read_product(Reading *rd, Reader *r, int depth, const Where *
         return NULL;
     const Type *t = type_product(rd->a, n, fields);
     if (rd->raw->snake_case && t->kind == TYPE_PRODUCT && n) {
+        if (!w->up) {
+            Str *names = ARENA_ARRAY(rd->a, Str, n);
+            for (uint32_t i = 0; i < n; i++)
+                names[i] = fields[i].name;
+            rd->top_names = names;
+        }
         convert_names(rd, n, fields, CASE_SNAKE);
         if (!names_distinct(rd, n, fields, w, is_table ? "column" : "field"))
             return NULL;

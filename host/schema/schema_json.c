@@ -385,6 +385,19 @@ static void put_misc_exports(Buf *out, const ModuleDef *def)
     buf_put_text(out, "]");
 }
 
+static void put_rls(Buf *out, const ModuleDef *def)
+{
+    bool first = true;
+    buf_put_text(out, "[");
+    for (uint32_t i = 0; i < def->nrls; i++) {
+        comma(out, &first);
+        buf_put_text(out, "{");
+        put_key_text(out, "sql", def->rls[i].sql);
+        buf_put_text(out, "}");
+    }
+    buf_put_text(out, "]");
+}
+
 static void put_v9(Buf *out, const ModuleDef *def)
 {
     buf_put_text(out, "{\"typespace\":");
@@ -396,7 +409,9 @@ static void put_v9(Buf *out, const ModuleDef *def)
     buf_put_text(out, ",\"types\":");
     put_type_names(out, def, "name");
     put_misc_exports(out, def);
-    buf_put_text(out, ",\"row_level_security\":[]}");
+    buf_put_text(out, ",\"row_level_security\":");
+    put_rls(out, def);
+    buf_put_text(out, "}");
 }
 
 /* ---- version 10 ------------------------------------------------------------------------------- */
@@ -460,6 +475,62 @@ static void put_explicit_names(Buf *out, const ModuleDef *def)
     buf_put_text(out, "]}}");
 }
 
+static void put_route(Buf *out, const HttpRouteDef *r)
+{
+    static const char *const known[][2] = {{"GET", "Get"},         {"HEAD", "Head"},     {"POST", "Post"},
+                                           {"PUT", "Put"},         {"DELETE", "Delete"}, {"CONNECT", "Connect"},
+                                           {"OPTIONS", "Options"}, {"TRACE", "Trace"},   {"PATCH", "Patch"}};
+    buf_put_text(out, "{");
+    put_key_text(out, "handler_function", r->handler);
+    if (str_is(r->method, "ANY")) {
+        buf_put_text(out, ",\"method\":{\"Any\":[]},");
+    } else {
+        size_t i = 0;
+        while (i < COUNT_OF(known) && !str_is(r->method, known[i][0]))
+            i++;
+        buf_put_text(out, ",\"method\":{\"Method\":{");
+        if (i < COUNT_OF(known))
+            buf_printf(out, "\"%s\":[]", known[i][1]);
+        else
+            put_key_text(out, "Extension", r->method);
+        buf_put_text(out, "}},");
+    }
+    put_key_text(out, "path", r->path);
+    buf_put_text(out, "}");
+}
+
+static void put_later_sections(Buf *out, const ModuleDef *def)
+{
+    bool first = true;
+    if (def->nrls) {
+        buf_put_text(out, ",{\"RowLevelSecurity\":");
+        put_rls(out, def);
+        buf_put_text(out, "}");
+    }
+    for (uint32_t i = 0; i < def->nhttp_handlers; i++) {
+        buf_put_text(out, i ? ",{" : ",{\"HttpHandlers\":[{");
+        put_key_text(out, "source_name", def->http_handlers[i]);
+        buf_put_text(out, i + 1 == def->nhttp_handlers ? "}]}" : "}");
+    }
+    for (uint32_t i = 0; i < def->nhttp_routes; i++) {
+        buf_put_text(out, i ? "," : ",{\"HttpRoutes\":[");
+        put_route(out, &def->http_routes[i]);
+        buf_put_text(out, i + 1 == def->nhttp_routes ? "]}" : "");
+    }
+    for (uint32_t i = 0; i < def->nviews; i++) {
+        const ViewDef *v = &def->views[i];
+        if (v->pk < 0)
+            continue;
+        buf_put_text(out, first ? ",{\"ViewPrimaryKeys\":[{" : ",{");
+        first = false;
+        put_key_text(out, "view_source_name", v->source_name);
+        buf_put_text(out, ",\"columns\":[");
+        put_text(out, v->row->fields[v->pk].name);
+        buf_put_text(out, "]}");
+    }
+    buf_put_text(out, first ? "" : "]}");
+}
+
 /* Empty sections are left out, except Typespace and ExplicitNames. */
 static void put_v10(Buf *out, const ModuleDef *def)
 {
@@ -494,6 +565,7 @@ static void put_v10(Buf *out, const ModuleDef *def)
     put_schedules(out, def);
     put_lifecycles(out, def);
     put_explicit_names(out, def);
+    put_later_sections(out, def);
     buf_put_text(out, "]}");
 }
 

@@ -691,7 +691,7 @@ static void outcomes_have_the_words_of_the_protocol(void **state)
     buf_put_u32(&rec, 9);
     buf_put_str(&rec, STR("p"));
     call_run();
-    PAYLOAD(0, "\\07\\01\\11\\00\\00\\00No such "
+    PAYLOAD(1, "\\07\\01\\11\\00\\00\\00No such "
                "procedure\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\09\\00\\00\\00");
     stop();
 }
