@@ -64,6 +64,7 @@ typedef struct CoreEnv {
     void (*wake)(void *user); /* core_work has something to do; NULL: it is called anyway [any thread] */
     /* A procedure's thread begins: who is to blame for a crash on it, and memory for a signal stack; NULL: nothing. [new thread] */
     void (*thread_begin)(void *user, uint64_t call_seq, void *stack, size_t stack_bytes);
+    void (*thread_end)(void *user); /* NULL: nothing [that thread] */
 } CoreEnv;
 
 typedef struct Core Core;

@@ -545,6 +545,7 @@ static void begin(Core *c, Procedure *p)
                          .arg = p,
                          .lockstep = c->env.lockstep,
                          .begin = c->env.thread_begin,
+                         .end = c->env.thread_end,
                          .user = c->env.user,
                          .mark = p->h.call_seq ? p->h.call_seq : CALL_SEQ_CONTROL};
     p->started_us = c->env.clock_us(c->env.user);

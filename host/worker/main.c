@@ -137,6 +137,12 @@ static void env_in_module(void *user, uint64_t call_seq)
     atomic_store_explicit(&c->current_call, call_seq, memory_order_release);
 }
 
+static void env_thread_end(void *user)
+{
+    (void)user;
+    sandbox_thread_end();
+}
+
 /* ---- publication ------------------------------------------------------------------------------------ */
 
 /* True: everything that the worker has produced is visible. */
@@ -336,6 +342,7 @@ int main(void)
         .procedures_max = config.procedures_max,
         .wake = env_wake,
         .thread_begin = env_thread_begin,
+        .thread_end = env_thread_end,
     };
     w->core = core_new(&env);
     run(w);
