@@ -67,14 +67,14 @@ typedef struct NetBackend {
      * follows. S_UNAVAILABLE: refused with this reason (PostgreSQL away, database stopped): answer the client with the text. */
     Status (*client_call)(void *user, NetDb *db, NetClient *client, NetCallKind kind, uint8_t flags, uint32_t schema_version,
                           uint32_t nparts, const Bytes *parts, Error *err);
-    /* A request to a route of the module: the client gets a slot for its one NET_HANDLER call, and is otherwise unknown to the worker. */
-    Status (*client_attach)(void *user, NetDb *db, NetClient *client, Error *err);
     /* The client is gone: after this call the host never names it again. */
     void (*client_disconnect)(void *user, NetDb *db, NetClient *client);
     /* A control-plane request, complete with body. Answer with net_request_reply, from any thread, now or later. */
     void (*request)(void *user, NetRequest *req);
     /* The requester of a streaming answer (logs) went away: drop it. */
     void (*request_gone)(void *user, NetRequest *req);
+    /* A request to a route of the module: the client gets a slot for its one NET_HANDLER call, and is otherwise unknown to the worker. */
+    Status (*client_attach)(void *user, NetDb *db, NetClient *client, Error *err);
 } NetBackend;
 
 typedef struct NetConfig {

@@ -139,7 +139,7 @@ test('the history: a table, plans, SQL, JSON', async () => {
   publish(name, 'two');
   const out = host.mustCli(['migrate', 'history', name]);
   assert.match(out, /Version \| Published +\| By +\| Took +\| Migration \| What/);
-  assert.match(out, / 2 +\| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| you \| [\d.]+ ms \| +\| AddColumns t/);
+  assert.match(out, / 2 +\| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \| you \| [\d.]+ ms +\| +\| AddColumns t/);
   assert.match(out, / 1 +\| .*\| created/);
   assert.equal(host.mustCli(['migrate', 'history', name, '-n', '1']).trim().split('\n').length, 3);
   assert.match(host.mustCli(['migrate', 'history', name, '--plan', '--sql']), /Version 2\n[^]*\+ b: U32[^]*ALTER TABLE/);

@@ -42,7 +42,7 @@ static int free_image(void **state)
 static void write_example(Buf *out)
 {
     size_t at = commit_begin(out);
-    CommitClient client = {true, {1, 2}, {3}};
+    CommitClient client = {true, {1, 2}, {3}, STR("{\"sub\":\"me\"}")};
     CommitSequence seq = {10, 0, 4096};
     commit_put_client(out, &client);
     commit_put_sequence(out, &seq);
@@ -75,7 +75,7 @@ static void a_record_is_read_back_part_by_part(void **state)
     assert_int_equal(commit_read_header(&r, &h, &err), S_OK);
     assert_true(h.length == out.len && h.offset == 5 && h.call_seq == 6 && h.timestamp_us == -1 && h.schema_version == 3 && h.ntables == 2);
     assert_int_equal(commit_read_client(&r, &c, &err), S_OK);
-    assert_true(c.connected && c.identity[1] == 2 && c.connection_id[0] == 3);
+    assert_true(c.connected && c.identity[1] == 2 && c.connection_id[0] == 3 && str_is(c.claims, "{\"sub\":\"me\"}"));
     assert_int_equal(commit_read_sequence(&r, &s, &err), S_OK);
     assert_true(s.table_id == 10 && s.column == 0 && s.allocated == 4096);
     assert_int_equal(commit_read_table(&r, &t, &err), S_OK);
