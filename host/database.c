@@ -496,6 +496,23 @@ static Status backend_connect(void *user, NetDb *db, NetClient *client, const ui
     return S_OK;
 }
 
+static Status backend_attach(void *user, NetDb *db, NetClient *client, Error *err)
+{
+    (void)user;
+    Status status = admit(db, err);
+    if (status != S_OK && status != S_BUSY)
+        return status;
+    if (db->free_slot == CLIENT_NONE && db->nslots >= SLOTS_MAX)
+        return FAIL(err, S_UNAVAILABLE, "database %s has %d clients, the most it may have", db->name, SLOTS_MAX);
+    uint32_t slot = slot_take(db);
+    Slot *s = &db->slots[slot];
+    s->used = s->http = s->bare = true;
+    s->client = client;
+    s->schema_version = db->image.version;
+    net_client_set_data(client, (void *)(uintptr_t)(slot + 1));
+    return S_OK;
+}
+
 static void remember_query_set(Database *db, Slot *s, uint32_t nparts, const Bytes *parts)
 {
     Buf all = {0};
@@ -533,7 +550,7 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
     }
     if ((kind == NET_CALL_REDUCER || kind == NET_CALL_PROCEDURE) && !s->http && nparts > 1)
         note_called(s, parts[1]);
-    if (kind == NET_CALL_PROCEDURE)
+    if (kind == NET_CALL_PROCEDURE || kind == NET_HANDLER)
         procedures_called(db, db->next_call_seq, slot, s->generation, s->http, nparts, parts);
     database_send_call(db, (uint8_t)kind, flags | (s->http ? CALL_HTTP : 0) | (s->owner ? CALL_OWNER : 0), slot, s->generation,
                        schema_version ? schema_version : s->schema_version, nparts, parts);
@@ -548,7 +565,8 @@ static void backend_disconnect(void *user, NetDb *db, NetClient *client)
         return;
     Slot *s = &db->slots[slot];
     s->client = NULL;
-    if (db->state != DB_OPEN && db->state != DB_RECOVERING) { /* stopped: opening again will tell the module from the catalog */
+    if (s->bare ||
+        (db->state != DB_OPEN && db->state != DB_RECOVERING)) { /* stopped: opening again will tell the module from the catalog */
         slot_give(db, slot);
         return;
     }
@@ -977,12 +995,13 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         char text[512];
         Reader r = reader_of(bytes_of(p + 4 + sizeof h, load_u32(p) - sizeof h));
         Slot *s = slot_of(db, h.slot, h.generation);
-        uint32_t request_id = h.kind >= CALL_REDUCER && h.kind <= CALL_ONE_OFF ? read_u32(&r) : 0;
+        uint32_t request_id = (h.kind >= CALL_REDUCER && h.kind <= CALL_ONE_OFF) || h.kind == CALL_HANDLER ? read_u32(&r) : 0;
         uint32_t set_id = h.kind == CALL_SUBSCRIBE || h.kind == CALL_UNSUBSCRIBE ? read_u32(&r) : 0;
-        Str name = h.kind == CALL_REDUCER || h.kind == CALL_PROCEDURE ? read_str(&r) : STR("query");
+        Str name = h.kind == CALL_REDUCER || h.kind == CALL_PROCEDURE || h.kind == CALL_HANDLER ? read_str(&r) : STR("query");
         snprintf(text, sizeof text, "%s `%.*s` ended with the module's process: %s",
                  h.kind == CALL_REDUCER     ? "reducer"
                  : h.kind == CALL_PROCEDURE ? "procedure"
+                 : h.kind == CALL_HANDLER   ? "HTTP handler"
                                             : "the",
                  STR_FMT(name), link->exit_text);
         procedures_answered(db, h.call_seq);
@@ -1059,7 +1078,7 @@ void database_register_again(Database *db)
             if (s->sets[k].call_seq == h.call_seq)
                 s->sets[k].call_seq = db->next_call_seq;
         size_t copy = db->inflight.len;
-        if (h.kind == CALL_PROCEDURE)
+        if (h.kind == CALL_PROCEDURE || h.kind == CALL_HANDLER)
             procedures_renumbered(db, h.call_seq, db->next_call_seq);
         database_send_call(db, h.kind, h.flags, h.slot, h.generation, h.schema_version, 1, &payload);
         store_u16(db->inflight.ptr + copy + 4 + offsetof(CallHeader, reserved), h.reserved); /* tries so far */
@@ -1200,6 +1219,7 @@ NetBackend database_backend(Host *h)
         .definition = backend_definition,
         .client_connect = backend_connect,
         .client_call = backend_call,
+        .client_attach = backend_attach,
         .client_disconnect = backend_disconnect,
         .call_refused = backend_call_refused,
         .request = api_request,

@@ -140,6 +140,8 @@ Status egress_request_read(EgressRequest *ret, Bytes record, Arena *arena, Error
     return S_OK;
 }
 
+uint32_t egress_timeout_ms(uint32_t asked) { return asked ? MIN(asked, (uint32_t)EGRESS_TIMEOUT_MS_MAX) : EGRESS_TIMEOUT_MS_DEFAULT; }
+
 /* ---- one transfer ----------------------------------------------------------------------------------- */
 
 typedef struct Transfer {
@@ -389,9 +391,7 @@ static bool transfer_begin(Transfer *t)
     t->url = arena_str(&t->arena, t->r.url).ptr;
     t->method = arena_str(&t->arena, t->r.method).ptr;
     t->body_goes = t->content_goes = t->secrets_go = true;
-    if (!t->r.timeout_ms)
-        t->r.timeout_ms = EGRESS_TIMEOUT_MS_DEFAULT;
-    t->r.timeout_ms = MIN(t->r.timeout_ms, (uint32_t)EGRESS_TIMEOUT_MS_MAX);
+    t->r.timeout_ms = egress_timeout_ms(t->r.timeout_ms);
     t->deadline_ns = clock_monotonic_ns() + (uint64_t)t->r.timeout_ms * 1000000u;
     if (t->egress->policy.off) {
         answer_error(t, "outgoing HTTP is switched off on this host (--egress)");

@@ -43,6 +43,8 @@ typedef struct EgressRequest {
 } EgressRequest;
 MUST_CHECK Status egress_request_read(EgressRequest *ret, Bytes record, Arena *arena, Error *err);
 
+uint32_t egress_timeout_ms(uint32_t asked); /* what a request for so long gets */
+
 typedef struct Egress Egress;
 MUST_CHECK Status egress_start(Egress **ret, const EgressPolicy *policy, Error *err);
 void egress_stop(Egress *e); /* what is under way ends unanswered: `done` with NULL; NULL is fine */

@@ -69,6 +69,7 @@ typedef struct Slot {
     NetClient *client; /* NULL: free, or its DISCONNECT is on the way */
     uint32_t generation;
     bool used, http, owner, connected; /* connected: FRAME_CONNECTED was accepting */
+    bool bare;                         /* never connects: one request to a route */
     uint32_t schema_version;           /* when it connected */
     uint8_t identity[32], connection_id[16];
     Str claims; /* of its token; the slot's own */

@@ -49,7 +49,7 @@ static void publishing_free(Publishing *p)
 /* What nobody would enforce must not be believed to be there. */
 static Status check_supported(const ModuleDef *def, Error *err)
 {
-    const char *what = def->nhttp_handlers ? "HTTP handlers" : def->nsubmodules ? "submodules" : NULL;
+    const char *what = def->nsubmodules ? "submodules" : NULL;
     if (!what)
         return S_OK;
     return FAIL(err, S_INVALID,

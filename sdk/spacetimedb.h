@@ -187,7 +187,8 @@ typedef enum st_origin {
     ST_ORIGIN_CLIENT    = 0,  /* over a connection */
     ST_ORIGIN_HTTP      = 1,  /* one HTTP request */
     ST_ORIGIN_SCHEDULED = 2,
-    ST_ORIGIN_LIFECYCLE = 3   /* init, client_connected, client_disconnected */
+    ST_ORIGIN_LIFECYCLE = 3,  /* init, client_connected, client_disconnected */
+    ST_ORIGIN_HANDLER   = 4   /* a request to one of the module's own routes: anybody may have sent it */
 } st_origin;
 
 typedef struct st_api  st_api;   /* the host's functions: used by the macros, never by you */
@@ -589,6 +590,25 @@ typedef struct st_http_response {
  * for a time that has passed. Afterwards ctx->timestamp is the time then. ST_E_WOULD_BLOCK inside ST_WITH_TX. */
 #define st_sleep_until(ctx, when) st_i_sleep_until((ctx), (when))
 
+/* ST_HTTP_HANDLER(on_push) {
+ *     if (!check(request->headers, request->header_count)) { response->status = 403; return ST_OK; }
+ *     ST_WITH_TX(ctx, tx) { ... request->body ... }
+ *     response->body = (st_bytes)ST_BYTES("thank you\n");
+ *     return ST_OK;
+ * }
+ * ST_ROUTE(POST, "/hooks/push", on_push);
+ *
+ * A function that answers HTTP requests from anywhere, as http://HOST/v1/database/NAME/route/hooks/push. It has `st_proc_ctx *ctx`, and may
+ * do all that a procedure may; `const st_http_request *request`, whole: method, the full url, headers (names in lower case), body; and
+ * `st_http_response *response`, which is 200 and empty until it says something else. Failing is a 500 whose text stays in the log.
+ * NOBODY HAS CHECKED WHO IS ASKING: the sender is all zero, there is no connection, and an Authorization header is the handler's to judge.
+ *
+ * ST_ROUTE binds a method (GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE, CONNECT, or ANY) and a path to a handler of the same file. A path is
+ * empty or begins with a slash, and holds a-z, 0-9, -, _, ~ and slashes; it must be met exactly: "/a" is not "/a/". One handler may
+ * have many routes. */
+#define ST_HTTP_HANDLER(fn) ST_I_HTTP_HANDLER(fn)
+#define ST_ROUTE(method, path, fn) ST_I_ROUTE(__COUNTER__, method, path, fn)
+
 /* ==== 4. The machinery =================================================================================
  *
  * From here on nothing is for authors. First the binary interface between a module and the host, which is
@@ -604,7 +624,7 @@ typedef struct st_http_response {
  * own minor has), and so may st_module_desc and st_item, which tell their sizes. st_type, st_field and
  * everything in rows stay as they are; constants keep their numbers. tests/sdk/abi.c holds us to it. */
 #define ST_ABI_MAJOR 1
-#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations. 2: claims, stopwatches, sleep_until, rules. Nothing older changed */
+#define ST_ABI_MINOR 2 /* 1: hash and direct indexes, sequences, names, migrations. 2: claims, stopwatches, sleep_until, rules, routes. Nothing older changed */
 #define ST_MAGIC 0x315453u /* "ST1" */
 
 /* What a type is. The size, alignment and offsets are as compiled; the host recomputes them and refuses a
@@ -671,7 +691,7 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
  *   DEFAULT   name: column             owner: table      ptr: the value, in the column's layout
  *   SCHEDULE  name: function called    owner: table      n: position of the schedule column
  *   FUNCTION  flags: st_fn_kind        name: function    type: struct of arguments, or NULL if none
- *             ret: result type (procedures)              call: st_call_reducer or st_call_procedure
+ *             ret: result type (procedures)              call: st_call_reducer, st_call_procedure or (minor 2) st_call_handler
  *   VIEW      flags: ACCESS, F_ANONYMOUS  name: view     type: row
  *             call: st_call_view or st_call_anon_view
  * since minor 1
@@ -684,16 +704,17 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
  *   OLD_TABLE n: number of a migration name: alias       owner: the table's name before    type: row
  * since minor 2
  *   RULE      name: "rule"             ptr: const char *, its SQL
+ *   ROUTE     name: the handler        owner: the method, or ANY                           ptr: const char *, the path
  *
  * The order in the section means nothing. A table declared in a header shared by several files has a record
  * in each: equal ones are one table. Records of a table's indexes, defaults and schedule likewise. */
 typedef enum st_item_kind {
     ST_ITEM_TABLE = 1, ST_ITEM_INDEX, ST_ITEM_DEFAULT, ST_ITEM_SCHEDULE, ST_ITEM_FUNCTION, ST_ITEM_VIEW,
     ST_ITEM_UNIQUE, ST_ITEM_SEQUENCE, ST_ITEM_NAME, ST_ITEM_CASE, ST_ITEM_MIGRATION, ST_ITEM_OLD_TABLE,
-    ST_ITEM_RULE
+    ST_ITEM_RULE, ST_ITEM_ROUTE
 } st_item_kind;
 typedef enum st_fn_kind {
-    ST_FN_REDUCER, ST_FN_INIT, ST_FN_CLIENT_CONNECTED, ST_FN_CLIENT_DISCONNECTED, ST_FN_PROCEDURE
+    ST_FN_REDUCER, ST_FN_INIT, ST_FN_CLIENT_CONNECTED, ST_FN_CLIENT_DISCONNECTED, ST_FN_PROCEDURE, ST_FN_HTTP_HANDLER
 } st_fn_kind;
 #define ST_ACCESS_PRIVATE 0u
 #define ST_ACCESS_PUBLIC  1u
@@ -712,7 +733,7 @@ typedef struct st_item {
     const char    *owner;
     const void    *ptr;
     uint32_t       n;
-    void         (*call)(void);       /* cast to one of the four types below */
+    void         (*call)(void);       /* cast to one of the types below */
 } st_item;
 
 typedef struct st_sequence { st_i128 start, min, max, increment; } st_sequence;
@@ -740,6 +761,7 @@ typedef struct st_migration_op {
  * for a value of item->ret; `host` goes back to st_api.emit. */
 typedef st_status st_call_reducer(st_reducer_ctx *ctx, const void *args);
 typedef st_status st_call_procedure(st_proc_ctx *ctx, const void *args, void *ret);
+typedef st_status st_call_handler(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response);
 typedef st_status st_call_view(const st_view_ctx *ctx, const st_api *api, void *host);
 typedef st_status st_call_anon_view(const st_anon_view_ctx *ctx, const st_api *api, void *host);
 /* A conversion is the author's own function, over pointers to the column's two types: pointers to data are passed
@@ -1462,6 +1484,24 @@ const void *st_i_no_array(void)
     ST_I_FUNCTION(fn, ST_ITEM_FUNCTION, ST_FN_PROCEDURE, &st_argtype_##fn, &st_typedesc_##ret_type) \
     static st_status fn(st_proc_ctx *ctx ST_I_UNUSED, ret_type *ret ST_I_UNUSED \
         ST_I_EACH(ST_I_PARAM, fn, __VA_ARGS__))
+
+#define ST_I_HTTP_HANDLER(fn) \
+    static st_status fn(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response); \
+    static st_status st_call_##fn(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response) \
+        { return fn(ctx, request, response); } \
+    ST_I_FUNCTION(fn, ST_ITEM_FUNCTION, ST_FN_HTTP_HANDLER, NULL, NULL) \
+    static st_status fn(st_proc_ctx *ctx ST_I_UNUSED, const st_http_request *request ST_I_UNUSED, \
+        st_http_response *response ST_I_UNUSED)
+#define ST_I_ROUTE(id, method, path, fn) ST_I_ROUTE_(id, method, path, fn)
+#define ST_I_ROUTE_(id, method, path, fn) \
+    ST_I_ASSERT(ST_I_IS(&fn, st_status (*)(st_proc_ctx *, const st_http_request *, st_http_response *)), \
+        "route \"" path "\": '" #fn "' must be an ST_HTTP_HANDLER"); \
+    enum { st_route_method_##id = ST_I_METHOD_##method }; \
+    static const st_item st_item_route_##id = { ST_ITEM_ROUTE, 0, #fn, NULL, NULL, #method, "" path "", 0, NULL }; \
+    ST_I_PUT(route_##id) \
+    struct st_semicolon_expected
+enum { ST_I_METHOD_ANY, ST_I_METHOD_GET, ST_I_METHOD_HEAD, ST_I_METHOD_POST, ST_I_METHOD_PUT, ST_I_METHOD_DELETE,
+    ST_I_METHOD_CONNECT, ST_I_METHOD_OPTIONS, ST_I_METHOD_TRACE, ST_I_METHOD_PATCH };
 
 #define ST_I_VIEW(fn, flags_, row, ctx_type) \
     static st_status fn(const ctx_type *ctx, row##_rows *out); \

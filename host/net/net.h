@@ -26,7 +26,8 @@ typedef enum NetCallKind { /* mirrors records.h CallKind */
                            NET_SUBSCRIBE,
                            NET_UNSUBSCRIBE,
                            NET_ONE_OFF,
-                           NET_SQL
+                           NET_SQL,
+                           NET_HANDLER = 10
 } NetCallKind;
 enum { NET_FLAG_DROPPED_ROWS = 8 };
 
@@ -75,6 +76,8 @@ typedef struct NetBackend {
     void (*request)(void *user, NetRequest *req);
     /* The requester of a streaming answer (logs) went away: drop it. */
     void (*request_gone)(void *user, NetRequest *req);
+    /* A request to a route of the module: the client gets a slot for its one NET_HANDLER call, and is otherwise unknown to the worker. */
+    Status (*client_attach)(void *user, NetDb *db, NetClient *client, Error *err);
 } NetBackend;
 
 typedef struct NetConfig {

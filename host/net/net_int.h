@@ -20,6 +20,8 @@
 
 enum {
     NET_BODY_BYTES_MAX = 2 << 20,
+    NET_ROUTE_BODY_BYTES_MAX = 16 << 20,
+    NET_ROUTE_HEADERS_MAX = 500,
     NET_MODULE_BYTES_MAX = 256 << 20,
     NET_DRAIN_BYTES_MAX = 64 << 20,
     NET_SQL_BYTES_MAX = 50000,
@@ -72,7 +74,8 @@ typedef enum Action {
     ACT_VERIFY,
     ACT_SUBSCRIBE,
     ACT_CALL,
-    ACT_SQL
+    ACT_SQL,
+    ACT_ROUTE
 } Action;
 typedef enum AuthNeed { AUTH_NONE, AUTH_IF_SENT, AUTH_OPTIONAL, AUTH_REQUIRED } AuthNeed;
 typedef struct Route {
@@ -152,6 +155,18 @@ void rpc_connected(NetClient *c, bool accepted, Str text);
 void rpc_fail(NetClient *c, int status, const char *text);
 void rpc_bury(NetClient *c);
 void subscribe_start(NetRequest *r); /* session.c */
+
+/* Routes of a module (route.c). */
+bool route_match(NetRequest *r);                              /* fills r->route, db, function (the path behind "route") and body_max */
+void route_put_request(NetRequest *r, Str handler, Buf *out); /* HANDLER of records.h behind its first number */
+typedef struct RouteReply {
+    uint16_t status;
+    uint32_t nheaders;
+    Reader headers; /* nheaders x { str name, blob value }, checked */
+    Bytes body;
+} RouteReply;
+MUST_CHECK bool route_reply_read(RouteReply *ret, Bytes payload); /* false: damaged, or nothing that may be sent */
+void route_answer(NetRequest *r, Bytes payload);
 
 /* ---- clients --------------------------------------------------------------------------------------- */
 

@@ -291,6 +291,8 @@ static bool match_path(NetRequest *r, const char *pattern)
 
 static void find_route(NetRequest *r)
 {
+    if (route_match(r))
+        return;
     bool head = strcmp(r->method, "HEAD") == 0;
     OWN(buf) Buf allow = {0};
     Str db = {0}, identity = {0}, function = {0};
@@ -361,8 +363,9 @@ static bool check_parts(NetRequest *r)
 {
     Error err = {0};
     uint8_t identity[32];
+    bool ours = r->route->action != ACT_ROUTE; /* else path and query are the module's to read */
     if (!percent_decode(&r->arena, r->db, false, &r->db) || !percent_decode(&r->arena, r->path_identity, false, &r->path_identity) ||
-        !percent_decode(&r->arena, r->function, false, &r->function)) {
+        (ours && !percent_decode(&r->arena, r->function, false, &r->function))) {
         request_text(r, 400, "Invalid URL: a path segment is not valid percent-encoded UTF-8");
         return false;
     }
@@ -374,7 +377,7 @@ static bool check_parts(NetRequest *r)
         request_text(r, 400, "Invalid URL: an identity is 64 hexadecimal digits");
         return false;
     }
-    if (!parse_query(r)) {
+    if (ours && !parse_query(r)) {
         request_text(r, 400, "Failed to deserialize query string: invalid percent-encoding or UTF-8");
         return false;
     }
@@ -416,7 +419,8 @@ static void run_authed(NetRequest *r)
     case ACT_VERIFY: answer_verify(r); break;
     case ACT_SUBSCRIBE: subscribe_start(r); break;
     case ACT_CALL:
-    case ACT_SQL: rpc_start(r); break;
+    case ACT_SQL:
+    case ACT_ROUTE: rpc_start(r); break;
     }
 }
 
@@ -564,7 +568,7 @@ static void authenticate(NetRequest *r)
 
 static void request_run(NetRequest *r)
 {
-    if (!r->path_matched) {
+    if (!r->path_matched && !r->route) {
         request_answer(r, 404, NULL, (Bytes){0});
     } else if (r->options) {
         struct MHD_Response *resp = response_of(NULL, (Bytes){0});

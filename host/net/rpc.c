@@ -178,12 +178,20 @@ static void reply_after(uv_work_t *w, int cancelled)
         answer_converted(w->data);
 }
 
+static const char no_route[] = "Database has not registered a handler for this route";
+
 static void deliver_error(Rpc *p, Str text)
 {
     NetRequest *r = p->r;
     bool sql = p->kind == NET_SQL, procedure = p->kind == NET_CALL_PROCEDURE;
     const char *prefix = "";
     int status = 500;
+    if (p->kind == NET_HANDLER && p->outcome != OUTCOME_BUSY) { /* anybody may be asking: why is in the log */
+        request_text(r, p->outcome == OUTCOME_NO_SUCH ? 404 : 500, "%s",
+                     p->outcome == OUTCOME_NO_SUCH ? no_route : "The module instance encountered a fatal error");
+        rpc_end(p->c);
+        return;
+    }
     switch ((Outcome)p->outcome) {
     case OUTCOME_USER_ERROR: status = 530; break;
     case OUTCOME_INTERNAL:
@@ -215,6 +223,9 @@ static void deliver(Rpc *p)
     p->run_us = (int64_t)((clock_monotonic_ns() - p->start_ns) / 1000);
     if (p->outcome != OUTCOME_OK) {
         deliver_error(p, buf_str(&p->payload));
+    } else if (p->kind == NET_HANDLER) {
+        route_answer(r, buf_bytes(&p->payload));
+        rpc_end(p->c);
     } else if (p->kind == NET_CALL_REDUCER) {
         r->energy = true;
         r->run_us = p->run_us;
@@ -288,7 +299,9 @@ void rpc_step(NetClient *c)
         client_channel(c);
         OWN(buf) Buf claims = {0};
         token_claims(p->r->token, &claims);
-        Status s = b->client_connect(b->user, c->db, c, c->identity, c->connection_id, buf_str(&claims), true, &err);
+        Status s = p->kind == NET_HANDLER
+                       ? b->client_attach(b->user, c->db, c, &err)
+                       : b->client_connect(b->user, c->db, c, c->identity, c->connection_id, buf_str(&claims), true, &err);
         if (s == S_BUSY) {
             client_stall(c);
             return;
@@ -465,4 +478,31 @@ static void call_opened(NetRequest *r)
     net_work(r->net, &p->work, args_work, args_after);
 }
 
-void rpc_start(NetRequest *r) { request_open(r, r->route->action == ACT_SQL ? sql_opened : call_opened); }
+static void route_opened(NetRequest *r)
+{
+    const NetBackend *b = &r->net->config.backend;
+    uint32_t version = 0;
+    ModuleDef *def = b->definition(b->user, r->ndb, &version);
+    const HttpRouteDef *found = NULL;
+    for (uint32_t i = 0; i < def->nhttp_routes && !found; i++) {
+        const HttpRouteDef *route = &def->http_routes[i];
+        if (str_eq(route->path, r->function) && (str_is(route->method, "ANY") || str_is(route->method, r->method)))
+            found = route;
+    }
+    if (found) {
+        r->confirmed = true;
+        Rpc *p = rpc_new(r, NET_HANDLER);
+        p->def = def;
+        p->version = version;
+        route_put_request(r, found->handler, &p->args);
+        rpc_step(p->c);
+        return;
+    }
+    request_text(r, 404, "%s", no_route);
+    module_def_unref(def);
+}
+
+void rpc_start(NetRequest *r)
+{
+    request_open(r, r->route->action == ACT_SQL ? sql_opened : r->route->action == ACT_ROUTE ? route_opened : call_opened);
+}

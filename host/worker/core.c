@@ -248,6 +248,8 @@ void core_call(Core *c, Bytes record)
         call_connect(c, &h, &in);
     } else if (h.kind == CALL_DISCONNECT) {
         call_disconnect(c, &h, &in);
+    } else if (h.kind == CALL_HANDLER) {
+        call_handler(c, &h, &in);
     } else {
         Client *client = client_find(c, &h);
         if (!client) { /* refused at CONNECT, or never came to be because of a crash */

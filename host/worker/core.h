@@ -32,6 +32,8 @@ struct Module {
     st_status (*call_reducer)(Module *m, uint32_t id, st_reducer_ctx *ctx, const void *args);
     /* The same for procedure `id`; `ret` is zeroed room for a value of its type. [any thread] NULL: it has none. */
     st_status (*call_procedure)(Module *m, uint32_t id, st_proc_ctx *ctx, const void *args, void *ret);
+    /* And for HTTP handler `id`. */
+    st_status (*call_handler)(Module *m, uint32_t id, st_proc_ctx *ctx, const st_http_request *request, st_http_response *response);
     Migrations migrations; /* the Module's own */
     uint32_t nold_tables;
     const ModuleOldTable *old_tables;
@@ -65,6 +67,7 @@ typedef struct CoreEnv {
     void (*wake)(void *user); /* core_work has something to do; NULL: it is called anyway [any thread] */
     /* A procedure's thread begins: who is to blame for a crash on it, and memory for a signal stack; NULL: nothing. [new thread] */
     void (*thread_begin)(void *user, uint64_t call_seq, void *stack, size_t stack_bytes);
+    void (*thread_end)(void *user); /* NULL: nothing [that thread] */
 } CoreEnv;
 
 typedef struct Core Core;

@@ -231,6 +231,7 @@ void procedures_init(Core *c);
 void procedures_end(Core *c); /* for tests: a worker's threads go with the process */
 bool procedures_work(Core *c);
 void call_procedure(Core *c, const CallHeader *h, Client *client, Reader *in);
+void call_handler(Core *c, const CallHeader *h, Reader *in);
 /* Start procedure `id` for nobody in particular: a due row of a schedule. The sender is the database, the result is dropped; failures are in
  * the log. `args` (native, of its parameters) are copied. It runs from a later core_work on. False: as many run as may at once
  * (CoreEnv.procedures_max): try again when one has ended. `ended` is called on the executor, between calls; NULL: nobody asks. */

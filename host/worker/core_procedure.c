@@ -26,7 +26,8 @@ struct Procedure {
     Procedure *next, *next_asking;
     Core *core;
     CoreSchema *schema; /* one of its users */
-    const ProcedureDef *def;
+    Str name;
+    const ProcedureDef *def; /* NULL: an HTTP handler */
     uint32_t id;
     Strand *strand; /* NULL: it has not begun */
     bool killed;    /* procedures_end: it must not touch anything any more */
@@ -45,6 +46,8 @@ struct Procedure {
     Arena arena;
     Buf log;
     void *args, *ret;
+    st_http_request http_request; /* of a handler */
+    st_http_response http_response;
     st_status status; /* what it returned */
     Buf result;
     bool result_bad;
@@ -159,6 +162,23 @@ static bool has_control_bytes(const void *ptr, size_t len, bool tab_is_good)
     return false;
 }
 
+static const char *headers_fault(const st_http_header *headers, size_t n)
+{
+    if (n > HTTP_HEADERS_MAX)
+        return "there are more than 500 headers";
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const st_http_header *h = &headers[i];
+        if (!is_token(h->name))
+            return "a header's name is malformed";
+        if (h->value.len > HTTP_HEADER_BYTES_MAX || has_control_bytes(h->value.ptr, h->value.len, true))
+            return "a header's value is malformed";
+        if ((bytes += h->name.len + h->value.len) > HTTP_HEADER_BYTES_MAX)
+            return "the headers take more than 256 KiB";
+    }
+    return NULL;
+}
+
 /* What is wrong with it, never with what stands in it: addresses and headers hold secrets. */
 static const char *request_fault(const st_http_request *r)
 {
@@ -167,23 +187,40 @@ static const char *request_fault(const st_http_request *r)
     if (!r->url.len || r->url.len > HTTP_URL_BYTES_MAX || has_control_bytes(r->url.ptr, r->url.len, false) ||
         memchr(r->url.ptr, ' ', r->url.len))
         return "the URL is malformed";
-    if (r->header_count > HTTP_HEADERS_MAX)
-        return "there are more than 500 headers";
-    size_t bytes = 0;
-    for (size_t i = 0; i < r->header_count; i++) {
-        const st_http_header *h = &r->headers[i];
-        if (!is_token(h->name))
-            return "a header's name is malformed";
-        if (h->value.len > HTTP_HEADER_BYTES_MAX || has_control_bytes(h->value.ptr, h->value.len, true))
-            return "a header's value is malformed";
-        if ((bytes += h->name.len + h->value.len) > HTTP_HEADER_BYTES_MAX)
-            return "the headers take more than 256 KiB";
-    }
+    const char *fault = headers_fault(r->headers, r->header_count);
+    if (fault)
+        return fault;
     if (r->body.len > HTTP_BODY_BYTES_MAX)
         return "the body takes more than 16 MiB, the most that an HTTP request may send";
     if (r->timeout.us < 0)
         return "the timeout is negative";
     return NULL;
+}
+
+static void put_headers(Buf *out, const st_http_header *headers, size_t n)
+{
+    buf_put_u32(out, (uint32_t)n);
+    for (size_t i = 0; i < n; i++) {
+        buf_put_str(out, (Str){headers[i].name.ptr, headers[i].name.len});
+        buf_put_blob(out, (Bytes){headers[i].value.ptr, headers[i].value.len});
+    }
+}
+
+/* Borrowed from `in`. False: damaged. */
+static bool take_headers(Procedure *p, Reader *in, const st_http_header **ret, size_t *ret_n)
+{
+    uint32_t n = read_u32(in);
+    if (in->bad || n > reader_left(in) / 8)
+        return false;
+    st_http_header *headers = api_scratch(&p->call, (n + 1) * sizeof *headers);
+    for (uint32_t i = 0; i < n; i++) {
+        Str name = read_str(in);
+        Bytes value = read_blob(in);
+        headers[i] = (st_http_header){{name.ptr, name.len}, {value.ptr, value.len}};
+    }
+    *ret = headers;
+    *ret_n = n;
+    return !in->bad;
 }
 
 static void put_request(Buf *out, const st_http_request *r)
@@ -193,11 +230,7 @@ static void put_request(Buf *out, const st_http_request *r)
     buf_put_u32(out, (uint32_t)MIN(ms, (int64_t)INT32_MAX));
     buf_put_str(out, r->method.len ? (Str){r->method.ptr, r->method.len} : STR("GET"));
     buf_put_str(out, (Str){r->url.ptr, r->url.len});
-    buf_put_u32(out, (uint32_t)r->header_count);
-    for (size_t i = 0; i < r->header_count; i++) {
-        buf_put_str(out, (Str){r->headers[i].name.ptr, r->headers[i].name.len});
-        buf_put_blob(out, (Bytes){r->headers[i].value.ptr, r->headers[i].value.len});
-    }
+    put_headers(out, r->headers, r->header_count);
     buf_put_blob(out, (Bytes){r->body.ptr, r->body.len});
 }
 
@@ -221,19 +254,11 @@ static st_status take_response(Procedure *p, st_http_response *response)
     uint8_t *copy = api_scratch(&p->call, left + 1); /* what headers and body point into */
     memcpy(copy, in.ptr, left);
     in = reader_of(bytes_of(copy, left));
-    st_http_response r = {.status = read_u16(&in), .header_count = read_u32(&in)};
-    if (in.bad || r.header_count > reader_left(&in) / 8)
-        return http_failed(p, response, ST_E_HTTP, STR("the host's answer is damaged"));
-    st_http_header *headers = api_scratch(&p->call, (r.header_count + 1) * sizeof *headers);
-    for (size_t i = 0; i < r.header_count; i++) {
-        Str name = read_str(&in);
-        Bytes value = read_blob(&in);
-        headers[i] = (st_http_header){{name.ptr, name.len}, {value.ptr, value.len}};
-    }
-    r.headers = headers;
+    st_http_response r = {.status = read_u16(&in)};
+    bool good = take_headers(p, &in, &r.headers, &r.header_count);
     Bytes body = read_blob(&in);
     r.body = (st_bytes){body.ptr, body.len};
-    if (in.bad)
+    if (!good || in.bad)
         return http_failed(p, response, ST_E_HTTP, STR("the host's answer is damaged"));
     *response = r;
     return ST_OK;
@@ -263,7 +288,34 @@ static __attribute__((noinline)) st_status enter_module(Procedure *p)
     if (_setjmp(p->call.edge) != 0)
         return ST_E_ABORTED;
     Module *m = p->schema->module;
-    return m->call_procedure(m, p->id, &p->ctx, p->args, p->ret);
+    return p->def ? m->call_procedure(m, p->id, &p->ctx, p->args, p->ret)
+                  : m->call_handler(m, p->id, &p->ctx, &p->http_request, &p->http_response);
+}
+
+static void encode_value(Procedure *p)
+{
+    p->result_bad = value_check(p->def->ret, p->ret, &p->call.err) != S_OK;
+    p->result.max = RESULT_BYTES_MAX;
+    if (!p->result_bad)
+        value_encode(&p->result, p->def->ret, p->ret);
+}
+
+static void encode_response(Procedure *p)
+{
+    const st_http_response *r = &p->http_response;
+    const char *fault = headers_fault(r->headers, r->header_count);
+    if (!fault && (r->status < 200 || r->status > 599))
+        fault = "the status is none from 200 to 599";
+    if (!fault && r->body.len > HTTP_BODY_BYTES_MAX)
+        fault = "the body takes more than 16 MiB";
+    p->result_bad = fault != NULL;
+    if (fault) {
+        (void)FAIL(&p->call.err, S_INVALID, "%s", fault);
+        return;
+    }
+    buf_put_u16(&p->result, r->status);
+    put_headers(&p->result, r->headers, r->header_count);
+    buf_put_blob(&p->result, (Bytes){r->body.ptr, r->body.len});
 }
 
 static void run(void *arg)
@@ -273,10 +325,10 @@ static void run(void *arg)
     if (p->killed)
         return;
     if (p->status == ST_OK && !p->call.doomed) { /* here and not on the executor: a wild pointer is the procedure's own death */
-        p->result_bad = value_check(p->def->ret, p->ret, &p->call.err) != S_OK;
-        p->result.max = RESULT_BYTES_MAX;
-        if (!p->result_bad)
-            value_encode(&p->result, p->def->ret, p->ret);
+        if (p->def)
+            encode_value(p);
+        else
+            encode_response(p);
     }
     ask(p, WANT_END);
 }
@@ -287,7 +339,7 @@ static void tx_open(Core *c, Procedure *p)
 {
     int64_t now_us = c->env.clock_us(c->env.user);
     st_call *call = &p->tx_call;
-    api_begin(call, c, p->schema, p->def->name, p->h.call_seq ^ (uint64_t)++p->ntx << 40, now_us);
+    api_begin(call, c, p->schema, p->name, p->h.call_seq ^ (uint64_t)++p->ntx << 40, now_us);
     call->arena = &p->arena;
     call->log = &p->log;
     call->procedure = p;
@@ -372,7 +424,7 @@ static void lend(Core *c, Procedure *p)
     } while (settle(c, p, again) && (again = true));
     c->env.in_module(c->env.user, 0);
     if (p->want == WANT_END) {
-        core_log(c, ST_LOG_ERROR, 0, p->def->name, STR(""), STR("the procedure ended with a transaction open: it was rolled back"));
+        core_log(c, ST_LOG_ERROR, 0, p->name, STR(""), STR("the procedure ended with a transaction open: it was rolled back"));
         finish(c, p);
     } else {
         strand_go(p->strand);
@@ -422,10 +474,12 @@ static Str failure_of(Core *c, Procedure *p)
     if (call->doomed)
         return (Str){call->doom_text, call->doom_len};
     if (p->status == ST_OK && p->result_bad)
-        return str_of(arena_sprintf(&c->arena, "procedure `%.*s` returned a value that is none of its type: %s", STR_FMT(p->def->name),
-                                    call->err.text));
+        return str_of(arena_sprintf(&c->arena,
+                                    p->def ? "procedure `%.*s` returned a value that is none of its type: %s"
+                                           : "the response of HTTP handler `%.*s` cannot be sent: %s",
+                                    STR_FMT(p->name), call->err.text));
     if (p->status == ST_OK && !buf_ok(&p->result))
-        return str_of(arena_sprintf(&c->arena, "the result of procedure `%.*s` takes more than %u MiB", STR_FMT(p->def->name),
+        return str_of(arena_sprintf(&c->arena, "the result of procedure `%.*s` takes more than %u MiB", STR_FMT(p->name),
                                     (unsigned)RESULT_BYTES_MAX >> 20));
     if (p->status == ST_OK)
         return (Str){0};
@@ -433,7 +487,8 @@ static Str failure_of(Core *c, Procedure *p)
         return (Str){call->fail_text, call->fail_len};
     if (p->status == call->last_status)
         return str_of(call->err.text);
-    return str_of(arena_sprintf(&c->arena, "procedure `%.*s` failed with status %d and no text", STR_FMT(p->def->name), (int)p->status));
+    return str_of(arena_sprintf(&c->arena, "%s `%.*s` failed with status %d and no text", p->def ? "procedure" : "HTTP handler",
+                                STR_FMT(p->name), (int)p->status));
 }
 
 static void unlink_procedure(Procedures *all, const Procedure *p)
@@ -466,7 +521,7 @@ static void finish(Core *c, Procedure *p)
         buf_reset(&c->text);
         text_append_clean(&c->text, text, FAIL_TEXT_BYTES_MAX);
         text = buf_str(&c->text);
-        core_log(c, ST_LOG_ERROR, 0, p->def->name, STR(""), text);
+        core_log(c, ST_LOG_ERROR, 0, p->name, STR(""), text);
         if (p->called)
             refuse(c, &p->h, p->request_id, REPLY_INTERNAL, text);
     } else if (p->called) {
@@ -491,6 +546,7 @@ static void begin(Core *c, Procedure *p)
                          .arg = p,
                          .lockstep = c->env.lockstep,
                          .begin = c->env.thread_begin,
+                         .end = c->env.thread_end,
                          .user = c->env.user,
                          .mark = p->h.call_seq ? p->h.call_seq : CALL_SEQ_CONTROL};
     p->started_us = c->env.clock_us(c->env.user);
@@ -646,18 +702,20 @@ int32_t schema_find_procedure(const CoreSchema *s, Str name)
     return -1;
 }
 
-static Procedure *procedure_new(Core *c, uint32_t id, uint64_t call_seq)
+static Procedure *procedure_new(Core *c, const ProcedureDef *def, Str name, uint32_t id, uint64_t call_seq)
 {
     Procedure *p = NEW(Procedure);
     p->core = c;
     p->schema = c->schema;
     p->schema->users++;
     p->id = id;
-    p->def = &c->schema->image.def->procedures[id];
+    p->def = def;
+    p->name = name;
     p->offset = c->offset;
     p->h.call_seq = call_seq;
-    p->ret = arena_alloc(&p->arena, MAX(p->def->ret->size, 1u));
-    api_begin(&p->call, c, c->schema, p->def->name, call_seq, c->env.clock_us(c->env.user));
+    if (def)
+        p->ret = arena_alloc(&p->arena, MAX(def->ret->size, 1u));
+    api_begin(&p->call, c, c->schema, p->name, call_seq, c->env.clock_us(c->env.user));
     p->call.arena = &p->arena;
     p->call.log = &p->log;
     p->call.procedure = p;
@@ -683,7 +741,8 @@ bool procedure_start(Core *c, uint32_t id, const void *args, ProcedureEnded *end
 {
     if (!has_room(c))
         return false;
-    Procedure *p = procedure_new(c, id, 0);
+    const ProcedureDef *def = &c->schema->image.def->procedures[id];
+    Procedure *p = procedure_new(c, def, def->name, id, 0);
     const Type *params = p->def->params;
     if (params->nfields) {
         size_t heap_bytes = params->has_pointers ? value_heap_size(params, args) : 0;
@@ -705,6 +764,53 @@ static bool all_zero(const uint8_t *p, size_t len)
         if (p[i])
             return false;
     return true;
+}
+
+static void refuse_busy(Core *c, const CallHeader *h, uint32_t request_id, const char *what, Str name)
+{
+    Str text = str_of(arena_sprintf(&c->arena,
+                                    "%s `%.*s`: %u procedures of this database run already, the most that may at once (--procedures-max); "
+                                    "call again when one has ended",
+                                    what, STR_FMT(name), c->procedures.n));
+    core_log(c, ST_LOG_ERROR, 0, name, STR(""), text);
+    refuse(c, h, request_id, REPLY_BUSY, text);
+}
+
+/* A request to a route: nobody's, over a slot that never connected. */
+void call_handler(Core *c, const CallHeader *h, Reader *in)
+{
+    (void)read_u32(in);
+    Str name = read_str(in);
+    ASSERT(!in->bad);
+    const ModuleDef *def = c->schema->image.def;
+    uint32_t id = 0;
+    while (id < def->nhttp_handlers && !str_eq(def->http_handlers[id], name))
+        id++;
+    if (id == def->nhttp_handlers || !c->schema->module || !c->schema->module->call_handler) { /* replaced since it was looked up */
+        refuse(c, h, 0, REPLY_NO_SUCH, STR(""));
+        return;
+    }
+    if (!has_room(c)) {
+        refuse_busy(c, h, 0, "HTTP handler", name);
+        return;
+    }
+    Procedure *p = procedure_new(c, NULL, def->http_handlers[id], id, h->call_seq);
+    size_t left = reader_left(in);
+    uint8_t *copy = arena_copy(&p->arena, in->ptr, left); /* what all of it points into; at most what a request may have */
+    Reader r = reader_of(bytes_of(copy, left));
+    Str method = read_str(&r), url = read_str(&r);
+    st_http_request *request = &p->http_request;
+    bool good = take_headers(p, &r, &request->headers, &request->header_count);
+    Bytes body = read_blob(&r);
+    ASSERT(good && !r.bad);
+    request->method = (st_str){method.ptr, method.len};
+    request->url = (st_str){url.ptr, url.len};
+    request->body = (st_bytes){body.ptr, body.len};
+    p->http_response.status = 200;
+    p->called = true;
+    p->h = *h;
+    p->ctx.origin = ST_ORIGIN_HANDLER;
+    procedure_add(&c->procedures, p);
 }
 
 void call_procedure(Core *c, const CallHeader *h, Client *client, Reader *in)
@@ -730,15 +836,10 @@ void call_procedure(Core *c, const CallHeader *h, Client *client, Reader *in)
         return;
     }
     if (!has_room(c)) {
-        Str text = str_of(arena_sprintf(&c->arena,
-                                        "procedure `%.*s`: %u procedures of this database run already, the most that may at once "
-                                        "(--procedures-max); call again when one has ended",
-                                        STR_FMT(def->name), c->procedures.n));
-        core_log(c, ST_LOG_ERROR, 0, def->name, STR(""), text);
-        refuse(c, h, request_id, REPLY_BUSY, text);
+        refuse_busy(c, h, request_id, "procedure", def->name);
         return;
     }
-    Procedure *p = procedure_new(c, (uint32_t)id, h->call_seq);
+    Procedure *p = procedure_new(c, def, def->name, (uint32_t)id, h->call_seq);
     Error err;
     Status decoded = S_OK;
     if (def->params->nfields) {

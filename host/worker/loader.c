@@ -22,6 +22,7 @@ typedef struct LoadedModule {
     Arena arena;
     st_call_reducer **reducers;       /* by reducer id */
     st_call_procedure **procedures;   /* by position in the definition */
+    st_call_handler **handlers;       /* the same */
     void (*(*migration_calls))(void); /* of all operations, one after the other; NULL for those without a function */
 } LoadedModule;
 
@@ -99,6 +100,8 @@ typedef struct Loader {
     uint32_t nfunctions;
     FoundFunction *views;
     uint32_t nviews;
+    FoundFunction *handlers; /* of HTTP: names of their own */
+    uint32_t nhandlers;
     FoundSequence *sequences;
     uint32_t nsequences;
     FoundName *names;
@@ -688,15 +691,23 @@ static void add_function(Loader *l, const st_item *it, Str name)
         return;
     }
     bool view = it->kind == ST_ITEM_VIEW;
-    if (!view && it->flags > ST_FN_PROCEDURE) {
+    bool handler = !view && it->flags == ST_FN_HTTP_HANDLER;
+    if (!view && it->flags > ST_FN_HTTP_HANDLER) {
         problem(l, "function %.*s is of a kind (%u) that this host does not know", STR_FMT(name), it->flags);
         return;
     }
-    if (function_named(l->functions, l->nfunctions, name) || function_named(l->views, l->nviews, name)) {
+    if (handler ? function_named(l->handlers, l->nhandlers, name) != NULL
+                : function_named(l->functions, l->nfunctions, name) || function_named(l->views, l->nviews, name)) {
         problem(l, "there are two functions named %.*s: rename one", STR_FMT(name));
         return;
     }
     FoundFunction f = {.name = name, .item = it, .params = &type_unit, .ret = &type_unit};
+    if (handler) {
+        if (it->type || it->ret)
+            problem(l, "%.*s: an HTTP handler has no arguments and no result of its own", STR_FMT(name));
+        l->handlers[l->nhandlers++] = f;
+        return;
+    }
     if (view) { /* rows: an array of the row type */
         const Type *row = convert(l, it->type, name, 0);
         if (row)
@@ -722,7 +733,8 @@ static int by_name(const void *x, const void *y)
     if (a->kind == ST_ITEM_MIGRATION && a->n != b->n)
         return a->n < b->n ? -1 : 1;
     int c = strcmp(a->owner ? a->owner : "", b->owner ? b->owner : "");
-    return c ? c : strcmp(a->name, b->name);
+    c = c ? c : strcmp(a->name, b->name);
+    return c || a->kind != ST_ITEM_ROUTE ? c : strcmp(a->ptr, b->ptr);
 }
 
 static void add_rule(Loader *l, const st_item *it)
@@ -746,11 +758,18 @@ static const char *kind_label(uint32_t kind)
     }
 }
 
+static bool route_is_readable(const Loader *l, const st_item *it)
+{
+    Str path;
+    return it->owner && mine(l, it->ptr, 1, 1) && (*(const char *)it->ptr == 0 || text_at(l, it->ptr, TEXT_BYTES_MAX, &path));
+}
+
 static bool item_is_readable(const Loader *l, const st_item *it)
 {
     Str ignored;
     return mine(l, it, sizeof *it, _Alignof(st_item)) && text_at(l, it->name, NAME_BYTES_MAX, &ignored) && it->kind >= ST_ITEM_TABLE &&
-           it->kind <= ST_ITEM_RULE && (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored));
+           it->kind <= ST_ITEM_ROUTE &&
+           (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored)) && (it->kind != ST_ITEM_ROUTE || route_is_readable(l, it));
 }
 
 /* Tables, what belongs to them, names and case policy. */
@@ -764,6 +783,7 @@ static void read_items(Loader *l)
     l->names = ARENA_ARRAY(&l->arena, FoundName, n);
     l->functions = ARENA_ARRAY(&l->arena, FoundFunction, n);
     l->views = ARENA_ARRAY(&l->arena, FoundFunction, n);
+    l->handlers = ARENA_ARRAY(&l->arena, FoundFunction, n);
     for (uint32_t i = 0; i < l->nitems; i++)
         if (!item_is_readable(l, l->items[i] = l->desc->items[i])) {
             problem(
@@ -899,8 +919,28 @@ static void declare_names(Loader *l)
     }
 }
 
+/* Paths and methods are the definition's to judge. */
+static void declare_route(Loader *l, const st_item *it)
+{
+    Str handler = str_of(it->name), method = str_of(it->owner), path = str_of(it->ptr);
+    if (function_named(l->handlers, l->nhandlers, handler))
+        module_builder_route(l->builder, handler, method, path);
+    else
+        problem(l, "route %s `%s`: %s is no HTTP handler of the module", it->owner, (const char *)it->ptr, it->name);
+}
+
+static void declare_handlers(Loader *l)
+{
+    for (uint32_t i = 0; i < l->nhandlers; i++)
+        module_builder_handler(l->builder, l->handlers[i].name);
+    for (uint32_t i = 0; i < l->nitems; i++)
+        if (l->items[i]->kind == ST_ITEM_ROUTE)
+            declare_route(l, l->items[i]);
+}
+
 static void declare_functions(Loader *l)
 {
+    declare_handlers(l);
     for (uint32_t i = 0; i < l->nfunctions; i++) {
         const FoundFunction *f = &l->functions[i];
         static const Lifecycle lifecycles[] = {[ST_FN_REDUCER] = LIFECYCLE_NONE,
@@ -1185,6 +1225,21 @@ static void bind_procedures(Loader *l, LoadedModule *m)
     }
 }
 
+static st_status call_handler(Module *m, uint32_t id, st_proc_ctx *ctx, const st_http_request *request, st_http_response *response)
+{
+    return ((LoadedModule *)m)->handlers[id](ctx, request, response);
+}
+
+/* The definition keeps them in the order in which they were declared. */
+static void bind_handlers(Loader *l, LoadedModule *m)
+{
+    m->handlers = ARENA_ARRAY(&m->arena, st_call_handler *, l->nhandlers + 1);
+    for (uint32_t i = 0; i < l->nhandlers; i++)
+        m->handlers[i] = (st_call_handler *)(void (*)(void))l->handlers[i].item->call;
+    if (m->module.def->nhttp_handlers != l->nhandlers)
+        problem(l, "HTTP handlers came out differently in the definition: a fault of the host");
+}
+
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 bool loader_is_mapped(const char *path)
@@ -1273,6 +1328,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     TRY(module_def_from_bsatn(&m->module.def, m->module.definition, err));
     bind_reducers(l, m);
     bind_procedures(l, m);
+    bind_handlers(l, m);
     if (l->nproblems)
         return refuse(l, err);
     bind_migrations(l, m);
@@ -1282,6 +1338,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     m->module.nitems = l->nitems;
     m->module.call_reducer = call_reducer;
     m->module.call_procedure = call_procedure;
+    m->module.call_handler = call_handler;
     m->module.migrations = (Migrations){.n = l->nmigrations, .list = l->migrations};
     m->module.call_migration = l->nmigrations ? call_migration : NULL;
     m->module.nold_tables = l->nold_tables;

@@ -149,6 +149,12 @@ static void env_due(void *user, const CoreDue *due)
     atomic_store_explicit(&c->due_table, due ? due->table : 0, memory_order_release);
 }
 
+static void env_thread_end(void *user)
+{
+    (void)user;
+    sandbox_thread_end();
+}
+
 /* ---- publication ------------------------------------------------------------------------------------ */
 
 /* True: everything that the worker has produced is visible. */
@@ -374,6 +380,7 @@ int main(void)
         .procedures_max = config.procedures_max,
         .wake = env_wake,
         .thread_begin = env_thread_begin,
+        .thread_end = env_thread_end,
     };
     w->core = core_new(&env);
     run(w);

@@ -53,7 +53,10 @@ typedef enum CallKind { /* payload after the header                             
                         CALL_ONE_OFF, /* u32 request_id, str query                                       OneOffQueryResult */
                         CALL_SQL,     /* str text (HTTP clients only)                                    FRAME_REPLY */
                         CALL_ANSWER,  /* ANSWER below, to a FRAME_HTTP; no client, call_seq 0            none */
+                        CALL_HANDLER, /* HANDLER below; the slot never connected                         FRAME_REPLY */
 } CallKind;
+/* HANDLER: u32 0 | str HTTP handler | str method | str url | u32 n x { str header, blob value } | blob body.
+ * REPLY_OK to it: u16 status | u32 n x { str header, blob value } | blob body. */
 /* ANSWER: u64 request | u8 good | not good: str text; good: u16 status | u32 n x { str header, blob value } | blob body.
  * A procedure is answered when it ends, which may be long after its call was consumed; FRAME_MESSAGE and FRAME_REPLY name its call. */
 /* Calls of a client whose CONNECT was refused are answered with REPLY_REJECTED (HTTP) or not at all. */

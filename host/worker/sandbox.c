@@ -164,13 +164,20 @@ static bool log_lock_for_good(void)
 
 static _Thread_local uint64_t thread_call; /* 0: the executor */
 static _Thread_local _Atomic uint64_t *thread_guilty;
+static _Thread_local stack_t thread_stack_before; /* a sanitizer's */
 
 void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic uint64_t *guilty)
 {
     thread_call = call_seq;
     thread_guilty = guilty;
     stack_t alternate = {.ss_sp = stack, .ss_size = stack_bytes};
-    if (sigaltstack(&alternate, NULL) != 0)
+    if (sigaltstack(&alternate, &thread_stack_before) != 0)
+        BUG("sigaltstack: %s", strerror(errno));
+}
+
+void sandbox_thread_end(void)
+{
+    if (sigaltstack(&thread_stack_before, NULL) != 0)
         BUG("sigaltstack: %s", strerror(errno));
 }
 

@@ -32,5 +32,6 @@ void sandbox_log_lock(void);
 void sandbox_log_unlock(void);
 /* Every further thread begins with this: its signal stack, and the call to name in `guilty` when it crashes. */
 void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic uint64_t *guilty);
+void sandbox_thread_end(void); /* and ends with this: the signal stack goes */
 
 #endif

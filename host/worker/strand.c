@@ -31,6 +31,8 @@ static void *strand_main(void *arg)
     s->ended = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    if (s->start.end)
+        s->start.end(s->start.user);
     return NULL;
 }
 

@@ -24,6 +24,7 @@ typedef struct StrandStart {
     bool lockstep;
     /* On the strand, before anything else; NULL: nothing. `stack` is memory for a signal stack that lives as long as the strand. */
     void (*begin)(void *user, uint64_t mark, void *stack, size_t stack_bytes);
+    void (*end)(void *user); /* after everything else; NULL: nothing */
     void *user;
     uint64_t mark;
 } StrandStart;

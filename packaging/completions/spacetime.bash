@@ -10,7 +10,7 @@ _spacetime_options() {
     sql) echo --interactive --format --confirmed --server --anonymous --yes --no-config ;;
     subscribe) echo --num-updates --timeout --print-initial-update --confirmed --server --anonymous --yes --no-config ;;
     describe) echo --json --server --anonymous --yes --no-config ;;
-    start) echo --data-dir --listen-addr --pg --key-dir --call-timeout-ms --worker-memory --disk-reserve --idle-close-ms --publish-from --allow-unsandboxed ;;
+    start) echo --data-dir --listen-addr --pg --key-dir --call-timeout-ms --worker-memory --disk-reserve --idle-close-ms --procedures-max --egress --egress-allow --publish-from --allow-unsandboxed ;;
     logs) echo --follow --num-lines --format --level --level-exact --server --yes --no-config ;;
     list) echo --server --yes ;;
     rename) echo --to --server --yes ;;
@@ -62,6 +62,7 @@ _spacetime() {
     -b | --bin-path | --config-path) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --format) COMPREPLY=($(compgen -W 'text json' -- "$cur")); return ;;
     --confirmed) COMPREPLY=($(compgen -W 'true false' -- "$cur")); return ;;
+    --egress) COMPREPLY=($(compgen -W 'on off' -- "$cur")); return ;;
     --publish-from) COMPREPLY=($(compgen -W 'loopback anywhere' -- "$cur")); return ;;
     -l | --level) [[ $command == logs ]] && { COMPREPLY=($(compgen -W 'trace debug info warn error panic' -- "$cur")); return; } ;;
     --lang) COMPREPLY=($(compgen -W c -- "$cur")); return ;;

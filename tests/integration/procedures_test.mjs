@@ -319,6 +319,97 @@ test('outgoing HTTP can be switched off, and proxies of the environment are igno
   assert.match(r.stderr, /--egress-allow: `10\.0\.0\.0\/33` is no address range/);
 });
 
+// ---- routes ----
+
+// One request, exactly as written, over a socket of its own.
+function raw(method, path, { headers = {}, body } = {}) {
+  return new Promise((done, refused) => {
+    const request = http.request({ host: '127.0.0.1', port: host.port, method, path, headers, agent: false }, response => {
+      const parts = [];
+      response.on('data', d => parts.push(d));
+      response.on('end', () => done({ status: response.statusCode, headers: response.headers, body: Buffer.concat(parts), text: Buffer.concat(parts).toString() }));
+    });
+    request.on('error', refused);
+    request.end(body);
+  });
+}
+const route = (method, path, options) => raw(method, `/v1/database/courier/route${path}`, options);
+const noRoute = 'Database has not registered a handler for this route';
+
+test('75: routes are met exactly; everything else is a 404 with its text', async () => {
+  for (const [method, path] of [['GET', '/echo'], ['PURGE', '/echo'], ['GET', ''], ['POST', '/echo/'], ['GET', '?a=b'], ['OPTIONS', '/echo'], ['HEAD', '/echo']])
+    assert.equal((await route(method, path)).status, 207, `${method} ${path}`);
+  for (const [method, path] of [['GET', '//echo'], ['GET', '/bar'], ['GET', '/echo/'], ['POST', ''], ['GET', '/'], ['GET', '/ECHO'], ['GET', '/ech%6f'], ['HEAD', '/wrong'],
+    ['POST', '/echo//']]) {
+    const r = await route(method, path);
+    assert.equal(r.status, 404, `${method} ${path}`);
+    if (method !== 'HEAD') assert.equal(r.text, noRoute);
+  }
+  assert.equal((await raw('GET', '/v1/database/nosuch/route/echo')).status, 404);
+  assert.equal((await raw('GET', '/v1/database/courier/routex')).status, 404);
+  const identity = JSON.parse((await host.http('GET', '/v1/database/courier')).text).database_identity.__identity__.replace('0x', '');
+  assert.equal((await raw('GET', `/v1/database/${identity}/route/echo`)).status, 207);
+});
+
+test('76: nobody is authenticated; request and response are the handler\'s', async () => {
+  const r = await route('GET', '/echo?x=1&y=%2F', { headers: { authorization: 'nonsense', host: 'api.example.org', 'x-forwarded-proto': 'https', 'X-Own': 'Kept As Is' } });
+  assert.equal(r.status, 207);
+  assert.match(r.text, /^GET https:\/\/api\.example\.org\/v1\/database\/courier\/route\/echo\?x=1&y=%2F\n/);
+  assert.match(r.text, /\nauthorization: nonsense\n/);
+  assert.match(r.text, /\nx-own: Kept As Is/);
+  assert.deepEqual(r.headers['set-cookie'], ['a=1', 'b=2']);
+  assert.equal(r.headers['access-control-allow-origin'], undefined);
+  assert.equal(r.headers['spacetime-identity'], undefined);
+  const all = Buffer.from(Array.from({ length: 256 * 64 }, (_, i) => i % 256));
+  assert.deepEqual((await route('POST', '/echo', { body: all })).body, all);
+  const big = Buffer.alloc(16 << 20, 7);
+  assert.equal((await route('PUT', '/echo', { body: big })).body.length, big.length);
+  assert.equal((await route('PUT', '/echo', { body: Buffer.alloc((16 << 20) + 1) })).status, 413);
+});
+
+test('77: in the transaction of a route the sender is nobody, and the call not internal', async () => {
+  await empty();
+  assert.equal((await route('PUT', '/note', { headers: host.headers() })).status, 201);
+  assert.deepEqual(await rows(), ['nobody 4']);
+});
+
+test('a response that cannot be sent, a failure and a crash are a 500 without reasons', async () => {
+  for (const n of [0, 1, 2, 3, 4, 5]) {
+    const r = await route('GET', `/wrong?${n}`);
+    assert.equal(r.status, 500, `${n}: ${r.status}`);
+    assert.equal(r.text, 'The module instance encountered a fatal error');
+    assert.equal(r.headers['set-cookie'], undefined);
+  }
+  assert.equal((await route('GET', '/wrong?6')).status, 204);
+  assert.ok((await lines()).some(l => l === 'Error wrong: a secret reason'));
+  assert.ok((await lines()).some(l => /Error wrong: the response of HTTP handler `wrong` cannot be sent: the status is none/.test(l)));
+});
+
+test('routes count as procedures, and leave when their client does', async () => {
+  const four = Array.from({ length: 4 }, () => route('GET', '/slow'));
+  await sleep(150);
+  assert.equal((await route('GET', '/slow')).status, 503);
+  for (const r of await Promise.all(four)) assert.equal(r.text, 'slow');
+  const socket = net.connect(host.port, '127.0.0.1');
+  socket.write('GET /v1/database/courier/route/slow HTTP/1.1\r\nHost: x\r\n\r\n');
+  await sleep(100);
+  socket.destroy();
+  await sleep(500);
+  assert.equal((await route('GET', '/echo')).status, 207);
+});
+
+test('wrong routes are refused at publish', async () => {
+  const refuse = async (name, body, text) => {
+    const r = await host.publish(name, compileText(name, `#include "spacetimedb.h"\nST_MODULE(${name}, "1");\nST_HTTP_HANDLER(a) { return ST_OK; }\nST_HTTP_HANDLER(b) { return ST_OK; }\n${body}\n`));
+    assert.equal(r.status, 400, r.text);
+    assert.match(r.text, text);
+  };
+  await refuse('twice', 'ST_ROUTE(GET, "/x", a);\nST_ROUTE(GET, "/x", b);', /two handlers/);
+  await refuse('overlap', 'ST_ROUTE(GET, "/x", a);\nST_ROUTE(ANY, "/x", b);', /two handlers/);
+  await refuse('upper', 'ST_ROUTE(GET, "/X", a);', /a path is empty or begins with/);
+  await refuse('bare', 'ST_ROUTE(GET, "x", a);', /a path is empty or begins with/);
+});
+
 // ---- crashes, publishes, stops ----
 
 test('a crash in a procedure is blamed on it; others are told, reducers run again, the database comes back', async () => {

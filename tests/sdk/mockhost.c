@@ -346,6 +346,8 @@ static const st_api api = {
 
 /* ---- loading ---- */
 
+static const st_item *function(const char *name);
+
 static uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 
 static void check_type(const st_type *t)       /* recompute sizes and offsets from kinds */
@@ -419,7 +421,8 @@ static const st_module_desc *load(const char *path)
     CHECK(item_count <= ITEMS_MAX);
     for (uint32_t i = 0; i < item_count; i++) {
         const st_item *it = items[i], *owner = it->owner ? table_item(it->owner) : NULL;
-        CHECK(it->name && (!it->owner || owner || it->kind == ST_ITEM_OLD_TABLE || it->kind == ST_ITEM_NAME));
+        CHECK(it->name && (!it->owner || owner || it->kind == ST_ITEM_OLD_TABLE || it->kind == ST_ITEM_NAME ||
+                           it->kind == ST_ITEM_ROUTE));
         if (it->type) check_type(it->type);
         if (it->ret) check_type(it->ret);
         switch (it->kind) {
@@ -444,7 +447,8 @@ static const st_module_desc *load(const char *path)
             break;
         }
         case ST_ITEM_SCHEDULE: CHECK(owner && owner->type->fields[it->n].type->kind == ST_K_SCHEDULE); break;
-        case ST_ITEM_FUNCTION: CHECK(it->call && it->flags <= ST_FN_PROCEDURE && !it->ret == (it->flags != ST_FN_PROCEDURE)); break;
+        case ST_ITEM_ROUTE: CHECK(it->ptr && it->owner && function(it->name)->flags == ST_FN_HTTP_HANDLER); break;
+        case ST_ITEM_FUNCTION: CHECK(it->call && it->flags <= ST_FN_HTTP_HANDLER && !it->ret == (it->flags != ST_FN_PROCEDURE)); break;
         case ST_ITEM_VIEW: CHECK(it->call && it->type); break;
         case ST_ITEM_SEQUENCE: CHECK(owner && ((const st_sequence *)it->ptr)->increment); break;
         case ST_ITEM_NAME: CHECK(it->ptr && it->flags <= ST_NAME_COLUMN && !it->owner == (it->flags < ST_NAME_INDEX)); break;
@@ -651,6 +655,12 @@ static void play_full(void)                    /* tests/sdk/modules/full.c: view
     uint64_t seven = 0;
     CHECK(function("no_arguments")->type == NULL);
     CHECK(((st_call_procedure *)function("no_arguments")->call)(&proc, NULL, &seven) == ST_OK && seven == 7);
+    call->tx_refused = false;
+    st_http_request request = { .method = ST_S("POST"), .body = { (const uint8_t *)"hi", 2 } };
+    st_http_response response = { .status = 200 };
+    had = rows("message");
+    CHECK(((st_call_handler *)function("on_push")->call)(&proc, &request, &response) == ST_OK);
+    CHECK(response.status == 200 && response.body.len == 9 && rows("message") == had + 1);
     OK("on_disconnect");
 }
 

@@ -15,7 +15,7 @@
 #include <time.h>
 
 typedef struct Totals {
-    uint64_t calls, kills, publishes, updates, rows;
+    uint64_t calls, kills, publishes, updates, rows, procedures;
 } Totals;
 
 static uint64_t round_run(uint64_t seed, uint32_t round, uint32_t steps, Totals *totals)
@@ -42,6 +42,8 @@ static uint64_t round_run(uint64_t seed, uint32_t round, uint32_t steps, Totals 
         uint32_t chance = rng_below(&w->rng, 1000);
         if (chance < 350)
             host_publish(w);
+        if (rng_chance(&w->rng, 20))
+            host_work(w, deaths);
         if (deaths && chance >= 980)
             host_kill(w, chance & 1);
         if (deaths && chance >= 976 && chance < 979)
@@ -55,7 +57,7 @@ static uint64_t round_run(uint64_t seed, uint32_t round, uint32_t steps, Totals 
     }
     while (host_run_one(w))
         ;
-    host_publish(w);
+    host_finish_procedures(w);
     host_compare(w, true);
     if (deaths) {
         host_kill(w, false);
@@ -63,6 +65,7 @@ static uint64_t round_run(uint64_t seed, uint32_t round, uint32_t steps, Totals 
     }
     uint64_t hash = w->output_hash;
     totals->calls += w->stats_calls;
+    totals->procedures += w->stats_procedures;
     totals->kills += w->stats_kills;
     totals->publishes += w->stats_publishes;
     totals->updates += w->stats_updates;
@@ -114,11 +117,12 @@ int main(int argc, char **argv)
         }
         all = hash_u64(all ^ hash);
     }
-    printf("sim: good; %llu calls, %llu deaths, %llu publishes, %llu set updates, %llu rows received; outputs %016llx; "
+    printf("sim: good; %llu calls, %llu procedures to their end, %llu deaths, %llu publishes, %llu set updates, %llu rows received; "
+           "outputs %016llx; "
            "%.1f s\n",
-           (unsigned long long)totals.calls, (unsigned long long)totals.kills, (unsigned long long)totals.publishes,
-           (unsigned long long)totals.updates, (unsigned long long)totals.rows, (unsigned long long)all,
-           (double)(clock_monotonic_ns() - start) / 1e9);
+           (unsigned long long)totals.calls, (unsigned long long)totals.procedures, (unsigned long long)totals.kills,
+           (unsigned long long)totals.publishes, (unsigned long long)totals.updates, (unsigned long long)totals.rows,
+           (unsigned long long)all, (double)(clock_monotonic_ns() - start) / 1e9);
     if (tap)
         printf("ok 1 - %u rounds of %u steps from seed %llu\n", rounds, steps, (unsigned long long)seed);
     return 0;

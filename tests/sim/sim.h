@@ -22,7 +22,16 @@ static inline uint64_t rng_u64(Rng *r) { return hash_u64(r->state += 0x9e3779b97
 static inline uint32_t rng_below(Rng *r, uint32_t n) { return (uint32_t)(rng_u64(r) % n); }
 static inline bool rng_chance(Rng *r, uint32_t percent) { return rng_below(r, 100) < percent; }
 
-enum { TABLES_MAX = 8, COLUMNS_MAX = 10, INDEXES_MAX = 4, VERSIONS_MAX = 12, CLIENTS_MAX = 6, SETS_MAX = 4, QUERIES_MAX = 3 };
+enum {
+    TABLES_MAX = 8,
+    COLUMNS_MAX = 10,
+    INDEXES_MAX = 4,
+    VERSIONS_MAX = 12,
+    CLIENTS_MAX = 6,
+    SETS_MAX = 4,
+    QUERIES_MAX = 3,
+    REQUESTS_MAX = 16
+};
 
 /* ---- schema ---- */
 typedef enum ColumnKind {
@@ -113,6 +122,7 @@ typedef struct SimCall {
     CallHeader header;
     Buf payload;
     uint32_t answers;
+    bool consumed;      /* the worker will not be asked again: a procedure that has begun */
     bool may_be_silent; /* nobody answers it: its client was refused */
     bool bad;           /* a subscription that must fail */
     uint32_t set_id, nqueries;
@@ -180,6 +190,10 @@ typedef struct World {
     bool in_module;
     uint64_t stats_calls, stats_kills, stats_publishes, stats_updates, stats_rows;
     Buf control_answer; /* the last FRAME_CONTROL */
+    bool tx_unsettled;  /* a procedure's transaction has written to the model, which has not heard how it ended */
+    uint32_t nrequests; /* HTTP requests of procedures that have left the worker */
+    Buf requests[REQUESTS_MAX];
+    uint64_t stats_procedures;
 } World;
 
 #define SIM_CHECK(w, cond, ...)                                                                                                            \
@@ -220,6 +234,8 @@ void host_load(World *w, bool first);
 void host_issue(World *w);   /* a random call into the queue */
 bool host_run_one(World *w); /* let the worker run the next one */
 void host_publish(World *w);
+void host_work(World *w, bool deaths);      /* what procedures ask for */
+void host_finish_procedures(World *w);      /* until none runs */
 void host_kill(World *w, bool during_call); /* and recover */
 void host_restart(World *w);
 void host_republish(World *w);

@@ -226,6 +226,13 @@ static void make_definition(void)
         fail_msg("%s", err.text);
 }
 
+/* The definition has no routes: nobody comes this far. */
+static Status fake_attach(void *user, NetDb *db, NetClient *c, Error *err)
+{
+    (void)user, (void)db, (void)c;
+    return FAIL(err, S_INTERNAL, "a route was found");
+}
+
 static uint64_t client_max, host_max;
 static int start(void **state)
 {
@@ -244,7 +251,7 @@ static int start(void **state)
                         .client_bytes_max = client_max,
                         .host_bytes_max = host_max,
                         .backend = {&w, fake_open, fake_release, fake_channel, fake_definition, fake_connect, fake_call, fake_disconnect,
-                                    NULL, fake_request, fake_gone}};
+                                    NULL, fake_request, fake_gone, fake_attach}};
     Error err = {0};
     if (net_start(&w.net, &config, &err) != S_OK)
         fail_msg("%s", err.text);

@@ -246,12 +246,6 @@ static Status env_open(void *u, Str path, Module **ret, Error *err)
     return S_OK;
 }
 
-#define CORE_ENV                                                                                                                           \
-    {                                                                                                                                      \
-        .clock_us = env_clock, .random = env_random, .commit = env_commit, .frame = env_frame, .log = env_log, .open_module = env_open,    \
-        .in_module = env_in_module, .slice_rows = 1                                                                                        \
-    }
-
 static Core *core;
 static uint64_t next_seq;
 static Buf rec;
@@ -332,9 +326,21 @@ static void put_load(ControlKind kind, int version, const char *path, int defini
         buf_put_u32(&rec, 0); /* no migration has run */
 }
 
+static CoreEnv test_env(void)
+{
+    return (CoreEnv){.clock_us = env_clock,
+                     .random = env_random,
+                     .commit = env_commit,
+                     .frame = env_frame,
+                     .log = env_log,
+                     .open_module = env_open,
+                     .in_module = env_in_module,
+                     .slice_rows = 1};
+}
+
 static void start(int version)
 {
-    const CoreEnv env = CORE_ENV;
+    CoreEnv env = test_env();
     core = core_new(&env);
     connect_fails = disconnect_fails = init_fails = false;
     next_seq = 0;
@@ -482,7 +488,7 @@ static void a_load_checks_the_definition_and_the_ids(void **state)
 {
     (void)state;
     char text[1100];
-    const CoreEnv env = CORE_ENV;
+    CoreEnv env = test_env();
     core = core_new(&env);
     control_begin(CTL_DESCRIBE);
     buf_put_str(&rec, STR("v1"));
@@ -973,7 +979,7 @@ static void a_replayed_life_continues_where_the_last_one_ended(void **state)
     }
     assert_int_equal(core_offset(core), 4);
     stop();
-    const CoreEnv env = CORE_ENV;
+    CoreEnv env = test_env();
     core = core_new(&env);
     put_load(CTL_LOAD, 1, "v1", 1);
     assert_int_equal(control_run(NULL), S_OK);

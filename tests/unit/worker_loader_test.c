@@ -826,7 +826,7 @@ static void test_damaged_records(void **state)
          "old table o, column n: attributes (0x40)"},
         {"ST_OLD_TABLE(1, o, t, (uint64_t, id, PK), (uint32_t, a));\nST_MIGRATION(1, \"m\", ST_DROP_TABLE(x));\nST_DEFAULT(o, a, 1);",
          "the default a belongs to a table that the module does not declare"},
-        {ITEM("x", "14, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
+        {ITEM("x", "15, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
     };
     char source[3000];
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -1,5 +1,6 @@
 /* courier - procedures of every kind, for tests/integration/procedures_test.mjs. */
 #include "spacetimedb.h"
+#include <string.h>
 
 ST_MODULE(courier, "1.0.0");
 
@@ -166,3 +167,62 @@ ST_PROCEDURE(order, uint32_t, (st_str, url)) {
     *ret = r.status;
     return ctx->tx_status;
 }
+
+/* ---- routes ---- */
+ST_HTTP_HANDLER(echo) {
+    st_str all = st_format(ctx, "%.*s %.*s", ST_FMT(request->method), ST_FMT(request->url));
+    for (size_t i = 0; i < request->header_count; i++)
+        all = st_format(ctx, "%.*s\n%.*s: %.*s", ST_FMT(all), ST_FMT(request->headers[i].name), (int)request->headers[i].value.len,
+            (const char *)request->headers[i].value.ptr);
+    st_http_header *out = (st_http_header *)st_alloc(ctx, 3 * sizeof *out);
+    out[0] = (st_http_header){ ST_S("X-Seen"), { (const uint8_t *)all.ptr, 0 } };
+    out[1] = (st_http_header){ ST_S("Set-Cookie"), ST_BYTES("a=1") };
+    out[2] = (st_http_header){ ST_S("Set-Cookie"), ST_BYTES("b=2") };
+    response->headers = out;
+    response->header_count = 3;
+    response->status = 207;
+    response->body = request->body.len ? request->body : (st_bytes){ (const uint8_t *)all.ptr, all.len };
+    return ST_OK;
+}
+ST_ROUTE(ANY, "/echo", echo);
+ST_ROUTE(GET, "", echo);
+ST_ROUTE(POST, "/echo/", echo);
+
+/* what a transaction of a handler looks like */
+ST_HTTP_HANDLER(note) {
+    st_identity nobody;
+    memset(&nobody, 0, sizeof nobody);
+    ST_WITH_TX(ctx, tx) {
+        bool none = !memcmp(&tx->sender, &nobody, sizeof nobody) && !tx->connection.some;
+        parcel p = { .what = st_format(tx, "%s %d", none ? "nobody" : "somebody", (int)tx->origin) };
+        if (parcel_insert(tx->db, &p)) break;
+    }
+    response->status = ctx->tx_status ? 500 : 201;
+    return ST_OK;
+}
+ST_ROUTE(PUT, "/note", note);
+
+/* what cannot be sent, and what fails */
+ST_HTTP_HANDLER(wrong) {
+    st_str q = request->url;
+    char what = q.len ? q.ptr[q.len - 1] : 0;
+    if (what == '0') response->status = 99;
+    if (what == '1') response->status = 700;
+    st_http_header *h = (st_http_header *)st_alloc(ctx, sizeof *h);
+    *h = (st_http_header){ ST_S("X"), ST_BYTES("y") };
+    if (what == '2') h->name = ST_S("X Y");
+    if (what == '3') h->value = (st_bytes)ST_BYTES("a\r\nSet-Cookie: b");
+    response->headers = h;
+    response->header_count = 1;
+    if (what == '4') return st_fail(ctx, "a secret reason");
+    if (what == '5') *(volatile int *)8 = 1;
+    if (what == '6') response->status = 204;
+    return ST_OK;
+}
+ST_ROUTE(GET, "/wrong", wrong);
+ST_HTTP_HANDLER(slow) {
+    if (st_sleep_until(ctx, (st_timestamp){ ctx->timestamp.us + 400000 })) return ST_E_USER;
+    response->body = (st_bytes)ST_BYTES("slow");
+    return ST_OK;
+}
+ST_ROUTE(GET, "/slow", slow);

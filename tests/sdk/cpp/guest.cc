@@ -148,3 +148,10 @@ static st_status look(st_reducer_ctx *ctx)
 }
 ST_MIGRATION(1, "numbers", ST_RENAME_TABLE(options, settings), ST_DROP_COLUMN(settings, bool));
 ST_MIGRATION(2, "more", ST_CONVERT_COLUMN(settings, n, st_str, to_n), ST_RUN(look));
+
+ST_HTTP_HANDLER(on_push)
+{
+    response->status = request->body.len ? 200 : 400;
+    return ST_OK;
+}
+ST_ROUTE(POST, "/push", on_push);

@@ -158,3 +158,16 @@ ST_REDUCER(twelve, (bool, a1), (bool, a2), (bool, a3), (bool, a4), (bool, a5), (
            (bool, a10), (bool, a11), (bool, a12)) {
     return a1 && a2 && a3 && a4 && a5 && a6 && a7 && a8 && a9 && a10 && a11 && a12 ? ST_OK : st_fail(ctx, "not all");
 }
+
+ST_HTTP_HANDLER(on_push) {
+    if (request->body.len == 0) { response->status = 400; return ST_OK; }
+    if (st_sleep_until(ctx, ctx->timestamp)) return ST_E_USER;
+    ST_WITH_TX(ctx, tx) {
+        message m = { .sender = tx->sender, .text = { (const char *)request->body.ptr, request->body.len } };
+        if (message_insert(tx->db, &m)) break;
+    }
+    response->body = (st_bytes)ST_BYTES("thank you");
+    return ctx->tx_status;
+}
+ST_ROUTE(POST, "/hooks/push", on_push);
+ST_ROUTE(ANY, "", on_push);

@@ -209,12 +209,16 @@ static void deliver_message(World *w, SimClient *c, SimCall *call, bool answers_
         }
         break;
     }
-    case 7:
+    case 7: { /* ProcedureResult */
         answer = true;
-        (void)read_bytes(&r, 1);
-        (void)read_str(&r);
+        SIM_CHECK(w, call && call->header.kind == CALL_PROCEDURE, "ProcedureResult out of nowhere");
+        uint8_t outcome = read_u8(&r);
+        Bytes value = read_blob(&r);
         (void)read_bytes(&r, 20);
+        SIM_CHECK(w, outcome == 0 ? call->expect == EXPECT_ANY && value.len == 8 && load_u64(value.ptr) == call->count : value.len > 0,
+                  "the result of a procedure: outcome %u", outcome);
         break;
+    }
     default: SIM_CHECK(w, false, "message %u", tag);
     }
     SIM_CHECK(w, !r.bad && !reader_left(&r), "message %u: %zu bytes left", tag, reader_left(&r));
@@ -277,7 +281,7 @@ static bool frame_answers(const FrameHeader *h, Bytes frame)
         const uint8_t *m = frame.ptr + sizeof *h;
         return h->call_seq && m[0] != 4 && (m[0] != 3 || m[1] == 0);
     }
-    return h->kind != FRAME_UPDATE && h->kind != FRAME_CONTROL;
+    return h->kind != FRAME_UPDATE && h->kind != FRAME_CONTROL && h->kind != FRAME_HTTP;
 }
 
 static void deliver(World *w, Bytes frame)
@@ -295,7 +299,16 @@ static void deliver(World *w, Bytes frame)
     }
     SimClient *c = client_of(w, h.slot, h.generation);
     switch (h.kind) {
+    case FRAME_HTTP: {
+        SIM_CHECK(w, w->nrequests < REQUESTS_MAX && !h.call_seq && h.flags == FRAME_DURABLE, "an HTTP request");
+        Buf *q = &w->requests[w->nrequests++];
+        *q = (Buf){0};
+        buf_put(q, r.ptr, reader_left(&r));
+        break;
+    }
     case FRAME_MESSAGE:
+        if (!c && call && call->header.kind == CALL_PROCEDURE) /* its client left meanwhile */
+            break;
         SIM_CHECK(w, c, "a message for nobody");
         deliver_message(w, c, call, answer, bytes_of(r.ptr, reader_left(&r)));
         break;

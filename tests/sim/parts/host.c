@@ -57,10 +57,10 @@ static void env_commit(void *user, Bytes record)
 static void env_frame(void *user, uint32_t n, const Bytes *parts)
 {
     World *w = user;
-    SIM_CHECK(w, !w->commit_seen, "a frame after the commit record");
     hash_output(w, 'f', n, parts);
     FrameHeader h;
     memcpy(&h, parts[0].ptr, sizeof h);
+    SIM_CHECK(w, !w->commit_seen || h.kind == FRAME_CONTROL, "a frame after the commit record");
     if (h.kind == FRAME_CONTROL) {
         buf_reset(&w->control_answer);
         for (uint32_t i = 0; i < n; i++)
@@ -87,15 +87,17 @@ static void env_in_module(void *user, uint64_t seq)
 
 void host_core_new(World *w)
 {
-    const CoreEnv env = {.user = w,
-                         .clock_us = env_clock,
-                         .random = env_random,
-                         .commit = env_commit,
-                         .frame = env_frame,
-                         .log = env_log,
-                         .open_module = env_open,
-                         .in_module = env_in_module,
-                         .slice_rows = 1 + rng_below(&w->rng, 8)};
+    CoreEnv env = {.user = w,
+                   .clock_us = env_clock,
+                   .random = env_random,
+                   .commit = env_commit,
+                   .frame = env_frame,
+                   .log = env_log,
+                   .open_module = env_open,
+                   .in_module = env_in_module,
+                   .slice_rows = 1 + rng_below(&w->rng, 8),
+                   .procedures_max = 3,
+                   .lockstep = true};
     w->core = core_new(&env);
 }
 
@@ -296,6 +298,23 @@ static void issue_reducer(World *w, uint32_t slot)
     }
 }
 
+static void issue_procedure(World *w, uint32_t slot)
+{
+    SimCall *call = call_new(w, CALL_PROCEDURE, slot, &w->clients[slot]);
+    Buf *b = &call->payload;
+    uint32_t kind = rng_below(&w->rng, 100);
+    buf_put_u32(b, ++w->next_request);
+    buf_put_str(b, kind < 5 ? STR("nothing") : STR("work"));
+    call->count = rng_u64(&w->rng);
+    buf_put_u64(b, call->count);
+    buf_put_u8(b, (uint8_t)rng_below(&w->rng, 7));
+    buf_put_u8(b, rng_chance(&w->rng, 10) ? 2 : 0);
+    if (kind < 10) {
+        buf_put_u8(b, 0); /* one byte too many, or no such procedure */
+        call->expect = EXPECT_REFUSAL;
+    }
+}
+
 static void issue_subscribe(World *w, uint32_t slot, CallKind kind)
 {
     SimClient *c = &w->clients[slot];
@@ -366,8 +385,10 @@ void host_issue(World *w)
         bool http = kind < 25;
         issue_connect(w, slot, http);
         if (http) {
-            if (kind < 12)
+            if (kind < 10)
                 issue_reducer(w, slot);
+            else if (kind < 12)
+                issue_procedure(w, slot);
             else
                 issue_sql(w, slot);
             issue_disconnect(w, slot);
@@ -391,11 +412,9 @@ void host_issue(World *w)
         issue_unsubscribe(w, slot);
     else if (kind < 40)
         issue_subscribe(w, slot, CALL_ONE_OFF);
-    else if (kind < 41) {
-        SimCall *call = call_new(w, CALL_PROCEDURE, slot, c);
-        buf_put_u32(&call->payload, ++w->next_request);
-        buf_put_str(&call->payload, STR("nothing"));
-    } else
+    else if (kind < 45)
+        issue_procedure(w, slot);
+    else
         issue_reducer(w, slot);
 }
 
@@ -503,9 +522,95 @@ void host_publish(World *w)
         deliver(w, buf_bytes(&w->frames.records[i]));
     outputs_clear(&w->commits);
     outputs_clear(&w->frames);
+    for (uint32_t i = 0; i < w->nrun; i++)
+        w->calls[w->run[i]]->consumed = true;
     w->nrun = 0;
     published(w);
     pg_materialise(w, rng_below(&w->rng, 6));
+}
+
+/* ---- procedures -------------------------------------------------------------------------------- */
+
+/* One slice beside the calls, when all that was before it has left, as the worker does it. */
+static bool work(World *w)
+{
+    if (core_procedures(w->core))
+        host_publish(w);
+    w->commit_seen = false;
+    uint64_t before = core_offset(w->core);
+    bool more = core_work(w->core);
+    if (w->tx_unsettled) { /* it jumped out of its transaction */
+        model_end(w, false, before);
+        w->tx_unsettled = false;
+    }
+    settle_model(w, before);
+    return more;
+}
+
+/* The world answers one request, or nobody's. */
+static void answer_request(World *w)
+{
+    CallHeader h = {.kind = CALL_ANSWER, .slot = CLIENT_NONE};
+    Buf b = {0};
+    buf_put(&b, &h, sizeof h);
+    bool known = w->nrequests && !rng_chance(&w->rng, 5);
+    uint32_t at = known ? rng_below(&w->rng, w->nrequests) : 0;
+    Reader r = reader_of(known ? buf_bytes(&w->requests[at]) : (Bytes){0});
+    buf_put_u64(&b, known ? read_u64(&r) : 1u << 30);
+    if (rng_chance(&w->rng, 20)) {
+        buf_put_u8(&b, 0);
+        buf_put_str(&b, STR("no answer"));
+    } else {
+        (void)read_u32(&r);
+        (void)read_str(&r);
+        buf_put_u8(&b, 1);
+        buf_put_u16(&b, 200);
+        buf_put_u32(&b, 0);
+        buf_put_blob(&b, str_bytes(read_str(&r)));
+    }
+    if (known) {
+        buf_done(&w->requests[at]);
+        w->requests[at] = w->requests[--w->nrequests];
+    }
+    core_answer(w->core, buf_bytes(&b));
+    buf_done(&b);
+}
+
+static void forget_requests(World *w)
+{
+    while (w->nrequests)
+        buf_done(&w->requests[--w->nrequests]);
+}
+
+void host_work(World *w, bool deaths)
+{
+    for (uint32_t n = 1 + rng_below(&w->rng, 4); n && core_procedures(w->core); n--) {
+        if (w->nrequests && rng_chance(&w->rng, 60))
+            answer_request(w);
+        if (core_due_us(w->core) != INT64_MAX && rng_chance(&w->rng, 30))
+            w->now_us = MAX(w->now_us, core_due_us(w->core));
+        bool more = work(w);
+        SIM_CHECK(w, more || !core_is_wanted(w->core), "there is more to do");
+        if (deaths && rng_chance(&w->rng, 4)) {
+            host_kill(w, false);
+            return;
+        }
+    }
+    host_publish(w);
+}
+
+void host_finish_procedures(World *w)
+{
+    while (core_procedures(w->core)) {
+        while (w->nrequests)
+            answer_request(w);
+        if (core_due_us(w->core) != INT64_MAX)
+            w->now_us = MAX(w->now_us, core_due_us(w->core));
+        while (work(w))
+            ;
+        host_publish(w);
+    }
+    host_publish(w);
 }
 
 /* ---- death ----------------------------------------------------------------------------------- */
@@ -524,6 +629,7 @@ static void fail_call(World *w, SimCall *call)
 
 static void recover(World *w)
 {
+    forget_requests(w);
     core_free(w->core);
     w->in_module = false;
     SIM_CHECK(w, w->modules_open == 0, "%u modules were not unloaded", w->modules_open);
@@ -590,7 +696,7 @@ void host_kill(World *w, bool during_call)
         CommitHeader h;
         Error err;
         SIM_CHECK(w, commit_read_header(&r, &h, &err) == S_OK, "%s", err.text);
-        last_done = h.call_seq;
+        last_done = MAX(last_done, h.call_seq);
     }
     for (uint32_t i = 0; i < w->nrun; i++)
         if (w->calls[w->run[i]]->answers || w->calls[w->run[i]]->header.call_seq <= last_done)
@@ -609,6 +715,11 @@ void host_kill(World *w, bool during_call)
         else if (i >= done)
             push_u32(&w->queue, &w->nqueue, &w->queue_cap, w->run[i]);
     }
+    for (uint32_t i = 0; i < done; i++)
+        w->calls[w->run[i]]->consumed = true;
+    for (uint32_t i = 0; i < w->ncalls; i++) /* they had begun, and cannot run again */
+        if (w->calls[i]->header.kind == CALL_PROCEDURE && w->calls[i]->consumed && !w->calls[i]->answers && !w->calls[i]->may_be_silent)
+            fail_call(w, w->calls[i]);
     for (uint32_t i = 0; i < old_n; i++)
         push_u32(&w->queue, &w->nqueue, &w->queue_cap, old_queue[i]);
     free(old_queue);
@@ -690,8 +801,7 @@ static bool prepare_beside_calls(World *w)
             host_kill(w, rng_chance(&w->rng, 50));
             return false;
         }
-        w->commit_seen = false;
-        bool more = core_work(w->core);
+        bool more = work(w);
         SIM_CHECK(w, more || w->control_answer.len, "the preparation stops without an answer");
         SIM_CHECK(w, core_accepts_calls(w->core), "a preparation stops the calls");
         after -= w->control_answer.len > 0;
@@ -757,7 +867,7 @@ void host_republish(World *w)
     if (fate <= 2) { /* the DDL fails */
         buf_put_u8(&b, CTL_ABORT);
         SIM_CHECK(w, control(w, &b) == S_OK && core_accepts_calls(w->core), "ABORT: %s", control_text(w));
-        SIM_CHECK(w, w->modules_open == 1, "%u modules after an abort", w->modules_open);
+        SIM_CHECK(w, w->modules_open == 1 || core_procedures(w->core), "%u modules after an abort", w->modules_open);
         return;
     }
     pg_migrate(w);
@@ -768,7 +878,7 @@ void host_republish(World *w)
     }
     buf_put_u8(&b, CTL_SWAP);
     SIM_CHECK(w, control(w, &b) == S_OK && core_accepts_calls(w->core), "SWAP: %s", control_text(w));
-    SIM_CHECK(w, w->modules_open == 1, "%u modules after a swap", w->modules_open);
+    SIM_CHECK(w, w->modules_open == 1 || core_procedures(w->core), "%u modules after a swap", w->modules_open);
     SIM_CHECK(w, !w->frames.n, "a compatible publish ended a subscription");
 }
 

@@ -153,6 +153,9 @@ void schema_definition(const SimSchema *s, Buf *out)
     }
     module_builder_reducer(b, STR("evolving"), type_product(a, s->evolving_params + 1, evolving), LIFECYCLE_NONE);
     module_builder_reducer(b, STR("on_init"), &type_unit, LIFECYCLE_INIT);
+    Field work[3] = {
+        {STR("seed"), type_scalar(TYPE_U64), 0}, {STR("steps"), type_scalar(TYPE_U8), 0}, {STR("temper"), type_scalar(TYPE_U8), 0}};
+    module_builder_procedure(b, STR("work"), type_product(a, 3, work), type_scalar(TYPE_U64));
     if (s->lifecycles) {
         module_builder_reducer(b, STR("on_connect"), &type_unit, LIFECYCLE_CONNECT);
         module_builder_reducer(b, STR("on_disconnect"), &type_unit, LIFECYCLE_DISCONNECT);
@@ -571,6 +574,66 @@ static st_status call_reducer(Module *base, uint32_t id, st_reducer_ctx *ctx, co
     return run(m, ctx, a->seed, a->operations, a->temper & 1, a->temper & 2);
 }
 
+static void ask_world(SimModule *m, st_proc_ctx *ctx, Rng *rng)
+{
+    char url[40];
+    int n = snprintf(url, sizeof url, "http://sim/%llu", (unsigned long long)rng_u64(rng));
+    st_http_request q = {.url = {url, (size_t)n}};
+    st_http_response r;
+    st_status s = ctx->api->http(ctx, &q, &r);
+    SIM_CHECK(m->w,
+              s == ST_OK ? r.status == 200 && r.body.len == q.url.len && memcmp(r.body.ptr, url, r.body.len) == 0
+                         : s == ST_E_HTTP && r.error.len,
+              "HTTP: status %d", (int)s);
+}
+
+/* One transaction. False: the module has been replaced meanwhile. */
+static bool transact(SimModule *m, st_proc_ctx *ctx, Rng *rng)
+{
+    World *w = m->w;
+    uint64_t seed = rng_u64(rng);
+    uint32_t operations = rng_below(rng, 8);
+    bool careless = rng_chance(rng, 15), fail = rng_chance(rng, 15);
+    ST_WITH_TX(ctx, tx)
+    {
+        w->tx_unsettled = true;
+        if (run(m, tx, seed, operations, careless, fail))
+            break;
+    }
+    if (ctx->tx_status == ST_E_CANCELLED)
+        return false;
+    bool good = ctx->tx_status == ST_OK;
+    SIM_CHECK(w, w->tx_unsettled && good == (w->run_expect == EXPECT_OK), "a transaction ended with %d, expected %d", (int)ctx->tx_status,
+              (int)w->run_expect);
+    model_end(w, good, core_offset(w->core));
+    w->tx_unsettled = false;
+    return true;
+}
+
+static st_status call_procedure(Module *base, uint32_t id, st_proc_ctx *ctx, const void *args, void *ret)
+{
+    (void)id;
+    SimModule *m = (SimModule *)base;
+    const struct {
+        uint64_t seed;
+        uint8_t steps, temper;
+    } *a = args;
+    Rng rng = {a->seed};
+    for (uint32_t i = 0; i < a->steps; i++) {
+        uint32_t kind = rng_below(&rng, 100);
+        int64_t begun_us = ctx->timestamp.us, until_us = begun_us + rng_below(&rng, 20000);
+        if (kind >= 80)
+            ask_world(m, ctx, &rng);
+        else if (kind < 60 && !transact(m, ctx, &rng))
+            return ctx->tx_status;
+        else if (kind >= 60)
+            SIM_CHECK(m->w, ctx->api->sleep_until(ctx, (st_timestamp){until_us}) == ST_OK && ctx->timestamp.us >= until_us, "woken early");
+    }
+    *(uint64_t *)ret = a->seed;
+    m->w->stats_procedures++;
+    return a->temper & 2 ? ctx->api->fail(ctx->call, "no more") : ST_OK;
+}
+
 static void unload(Module *base)
 {
     SimModule *m = (SimModule *)base;
@@ -593,6 +656,7 @@ Module *sim_module_open(World *w, const SimSchema *s)
     m->m.name = STR("sim");
     m->m.version = STR("1");
     m->m.call_reducer = call_reducer;
+    m->m.call_procedure = call_procedure;
     m->m.unload = unload;
     w->modules_open++;
     return &m->m;
