@@ -21,7 +21,7 @@ typedef struct LinkConfig {
     uint32_t uid, gid;       /* 0: stay */
     bool allow_unsandboxed;
     uint64_t data_bytes_max;
-    uint32_t procedures_max; /* at once */
+    uint32_t procedures_max, procedure_ms_max; /* at once; of processor time (records.h) */
 } LinkConfig;
 
 typedef struct Link {

@@ -305,6 +305,14 @@ static void on_tick(uv_timer_t *timer)
                      h->config.call_ms_max);
             link_kill(db->link);
         }
+        if (atomic_load(&w->runaway) && !db->link->killed) {
+            logs_system(db->logs, 0, "A procedure computed longer than %u ms (--procedure-cpu-ms): its worker is replaced",
+                        h->config.procedure_ms_max);
+            log_error("database %s: a procedure computed longer than %u ms: the worker is killed", db->name, h->config.procedure_ms_max);
+            snprintf(db->link->kill_reason, sizeof db->link->kill_reason, "it computed longer than %u ms (--procedure-cpu-ms)",
+                     h->config.procedure_ms_max);
+            link_kill(db->link);
+        }
         int64_t due_us = atomic_load(&w->due_next_us);
         bool soon = due_us < wall_us + (int64_t)(idle_ns / 1000); /* it would have to open again at once */
         if (atomic_load(&w->procedures)) /* a procedure holds it open as a client does (rule 31) */
@@ -371,6 +379,7 @@ static const char usage[] =
     "  --disk-reserve BYTES      with less free on the data directory's disk, calls are refused (default 268435456)\n"
     "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
     "  --procedures-max N        procedures of one database that run at once (default 16)\n"
+    "  --procedure-cpu-ms N      processor time that one may take at a stretch, 0: any (default 60000)\n"
     "  --egress on|off           may procedures make HTTP requests (default on)\n"
     "  --egress-allow CIDR,...   special addresses (loopback, private, link-local) that they may reach all the same\n"
     "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
@@ -423,6 +432,7 @@ static void default_config(HostConfig *c)
         .lag_bound_ms = 1000,
         .disk_reserve_bytes = (uint64_t)256 << 20,
         .procedures_max = 16,
+        .procedure_ms_max = 60000,
         .publish_loopback_only = true,
     };
     const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -451,6 +461,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         DISK_RESERVE,
         IDLE_MS,
         PROCEDURES,
+        PROCEDURE_CPU,
         EGRESS,
         EGRESS_ALLOW,
         PUBLISH_FROM,
@@ -469,6 +480,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"idle-close-ms", required_argument, NULL, IDLE_MS},
         {"disk-reserve", required_argument, NULL, DISK_RESERVE},
         {"procedures-max", required_argument, NULL, PROCEDURES},
+        {"procedure-cpu-ms", required_argument, NULL, PROCEDURE_CPU},
         {"egress", required_argument, NULL, EGRESS},
         {"egress-allow", required_argument, NULL, EGRESS_ALLOW},
         {"publish-from", required_argument, NULL, PUBLISH_FROM},
@@ -497,6 +509,10 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         case PROCEDURES:
             TRY(parse_number(optarg, PROCEDURES_MAX_MAX, &n, err));
             c->procedures_max = (uint32_t)n;
+            break;
+        case PROCEDURE_CPU:
+            TRY(parse_number(optarg, UINT32_MAX, &n, err));
+            c->procedure_ms_max = (uint32_t)n;
             break;
         case EGRESS:
             if (strcmp(optarg, "on") != 0 && strcmp(optarg, "off") != 0)

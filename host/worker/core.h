@@ -62,7 +62,10 @@ typedef struct CoreEnv {
     void (*due)(void *user, const CoreDue *due);
     uint32_t slice_rows; /* of core_work; 0: its own measure */
     /* Procedures, each on a thread of its own (strand.h). */
-    uint32_t procedures_max;  /* at once */
+    uint32_t procedures_max;   /* at once */
+    uint32_t procedure_ms_max; /* processor time that one may take without asking for anything; 0: any */
+    /* One has taken more; it cannot be stopped. Called again as long as it goes on. May be NULL with procedure_ms_max 0. */
+    void (*runaway)(void *user, uint64_t call_seq);
     bool lockstep;            /* one thread at a time, so that a seed repeats a run */
     void (*wake)(void *user); /* core_work has something to do; NULL: it is called anyway [any thread] */
     /* A procedure's thread begins: who is to blame for a crash on it, and memory for a signal stack; NULL: nothing. [new thread] */

@@ -142,7 +142,8 @@ typedef struct Procedures {
     Procedure *all; /* oldest first */
     uint32_t n, nnew;
     uint64_t next_request;
-    int64_t due_us; /* when the next sleeper is to be woken; INT64_MAX: nobody sleeps */
+    int64_t due_us;   /* when the next sleeper is to be woken; INT64_MAX: nobody sleeps */
+    int64_t check_us; /* when to look for a runaway next */
 } Procedures;
 
 struct Core {

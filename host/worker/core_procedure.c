@@ -63,6 +63,7 @@ struct Procedure {
     /* the executor's alone: */
     uint64_t request_seq; /* of the FRAME_HTTP that it waits for, 0: none */
     bool sleeping;
+    uint64_t cpu_ns; /* what its thread had used when it went on the last time */
 };
 
 /* ---- on the strand --------------------------------------------------------------------------------- */
@@ -335,6 +336,13 @@ static void run(void *arg)
 
 /* ---- the executor's side: lending the engine ------------------------------------------------------- */
 
+static void go_on(Procedure *p)
+{
+    if (p->core->env.procedure_ms_max)
+        p->cpu_ns = strand_cpu_ns(p->strand);
+    strand_go(p->strand);
+}
+
 static void tx_open(Core *c, Procedure *p)
 {
     int64_t now_us = c->env.clock_us(c->env.user);
@@ -411,14 +419,14 @@ static void lend(Core *c, Procedure *p)
     if (p->schema != c->schema) {
         p->tx_status =
             say(p, ST_E_CANCELLED, "the module was replaced by a publish while the procedure ran: it can read and write no more");
-        strand_go(p->strand);
+        go_on(p);
         return;
     }
     c->env.in_module(c->env.user, p->h.call_seq ? p->h.call_seq : CALL_SEQ_CONTROL);
     bool again = false;
     do {
         tx_open(c, p);
-        strand_go(p->strand);
+        go_on(p);
         strand_await(p->strand);
         ASSERT(p->want == WANT_COMMIT || p->want == WANT_ROLLBACK || p->want == WANT_END);
     } while (settle(c, p, again) && (again = true));
@@ -427,7 +435,7 @@ static void lend(Core *c, Procedure *p)
         core_log(c, ST_LOG_ERROR, 0, p->name, STR(""), STR("the procedure ended with a transaction open: it was rolled back"));
         finish(c, p);
     } else {
-        strand_go(p->strand);
+        go_on(p);
     }
 }
 
@@ -528,7 +536,7 @@ static void finish(Core *c, Procedure *p)
         answer_result(c, p);
     }
     if (p->strand) {
-        strand_go(p->strand);
+        go_on(p);
         strand_join(p->strand);
     }
     unlink_procedure(&c->procedures, p);
@@ -553,7 +561,7 @@ static void begin(Core *c, Procedure *p)
     p->ctx.timestamp.us = p->started_us;
     if (strand_start(&p->strand, &start, &err) == S_OK) {
         c->procedures.nnew--;
-        strand_go(p->strand);
+        go_on(p);
         return;
     }
     p->status = say(p, ST_E_ABORTED, err.text);
@@ -581,7 +589,7 @@ void core_answer(Core *c, Bytes record)
             p->request_seq = 0;
             buf_reset(&p->answer);
             buf_put_bytes(&p->answer, bytes_of(in.ptr, reader_left(&in)));
-            strand_go(p->strand);
+            go_on(p);
             return;
         }
 }
@@ -621,8 +629,23 @@ static void wake_sleepers(Core *c)
             continue;
         }
         p->sleeping = false;
-        strand_go(p->strand);
+        go_on(p);
     }
+}
+
+/* Computing stops nobody, but it must not last for ever. */
+static void check_runaways(Core *c)
+{
+    enum { CHECK_US = 500000 };
+    Procedures *all = &c->procedures;
+    uint64_t most_ns = (uint64_t)c->env.procedure_ms_max * 1000000u;
+    int64_t now_us = most_ns ? c->env.clock_us(c->env.user) : 0;
+    if (!most_ns || (now_us < all->check_us && all->check_us <= now_us + CHECK_US))
+        return;
+    all->check_us = now_us + CHECK_US;
+    for (Procedure *p = all->all; p; p = p->next)
+        if (p->strand && !p->request_seq && !p->sleeping && strand_cpu_ns(p->strand) > p->cpu_ns + most_ns)
+            c->env.runaway(c->env.user, p->h.call_seq ? p->h.call_seq : CALL_SEQ_CONTROL);
 }
 
 /* What is asked for between calls; a slice ends with the first transaction. True: there is more. */
@@ -638,6 +661,7 @@ bool procedures_work(Core *c)
             begin(c, p);
     }
     wake_sleepers(c);
+    check_runaways(c);
     Procedure *p;
     for (uint32_t i = 0; i < SERVED_PER_SLICE && (p = take_asking(all)) != NULL; i++) {
         strand_await(p->strand);
@@ -661,7 +685,13 @@ bool core_is_wanted(Core *c)
     return all->n && core_accepts_calls(c) && (all->nnew || any_asking(all));
 }
 
-int64_t core_wake_us(const Core *c) { return core_accepts_calls(c) ? c->procedures.due_us : INT64_MAX; }
+int64_t core_wake_us(const Core *c)
+{
+    const Procedures *all = &c->procedures;
+    if (!core_accepts_calls(c))
+        return INT64_MAX;
+    return all->n && c->env.procedure_ms_max ? MIN(all->due_us, all->check_us) : all->due_us;
+}
 uint32_t core_procedures(const Core *c) { return c->procedures.n; }
 
 /* ---- the beginning ------------------------------------------------------------------------------------ */

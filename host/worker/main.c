@@ -149,6 +149,13 @@ static void env_due(void *user, const CoreDue *due)
     atomic_store_explicit(&c->due_table, due ? due->table : 0, memory_order_release);
 }
 
+static void env_runaway(void *user, uint64_t call_seq)
+{
+    RingCursors *c = ((Worker *)user)->area.worker_cursors;
+    atomic_store_explicit(&c->guilty_call, call_seq, memory_order_relaxed);
+    atomic_store_explicit(&c->runaway, 1, memory_order_release);
+}
+
 static void env_thread_end(void *user)
 {
     (void)user;
@@ -378,6 +385,8 @@ int main(void)
         .in_module = env_in_module,
         .due = env_due,
         .procedures_max = config.procedures_max,
+        .procedure_ms_max = config.procedure_ms_max,
+        .runaway = env_runaway,
         .wake = env_wake,
         .thread_begin = env_thread_begin,
         .thread_end = env_thread_end,

@@ -50,6 +50,7 @@ typedef struct RingCursors {
     _Atomic uint32_t hold;
     _Atomic uint64_t guilty_call;               /* a crash on a procedure's own thread: its call; 0: on the executor */
     _Atomic uint32_t procedures;                /* how many run */
+    _Atomic uint32_t runaway;                   /* guilty_call computes too long: replace this worker */
 } RingCursors;
 
 typedef struct RingSizes {

@@ -1,6 +1,7 @@
 #include "host/worker/strand.h"
 
 #include <pthread.h>
+#include <time.h>
 
 struct Strand {
     StrandStart start;
@@ -89,6 +90,15 @@ void strand_go(Strand *s)
     if (s->start.lockstep)
         wait_until_still(s);
     pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t strand_cpu_ns(Strand *s)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(s->thread, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return 0; /* it is about to end */
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 void strand_join(Strand *s)

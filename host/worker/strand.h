@@ -31,9 +31,10 @@ typedef struct StrandStart {
 
 /* S_UNAVAILABLE: no thread is to be had. */
 MUST_CHECK Status strand_start(Strand **ret, const StrandStart *start, Error *err);
-void strand_ask(Strand *s);   /* [strand] stand still until strand_go */
-void strand_await(Strand *s); /* [executor] until it has asked (or ended) */
-void strand_go(Strand *s);    /* [executor] after strand_await, or for the first time */
-void strand_join(Strand *s);  /* [executor] wait until `run` has returned, and free it */
+void strand_ask(Strand *s);        /* [strand] stand still until strand_go */
+void strand_await(Strand *s);      /* [executor] until it has asked (or ended) */
+void strand_go(Strand *s);         /* [executor] after strand_await, or for the first time */
+uint64_t strand_cpu_ns(Strand *s); /* [executor] processor time that it has used */
+void strand_join(Strand *s);       /* [executor] wait until `run` has returned, and free it */
 
 #endif

@@ -449,6 +449,23 @@ test('a crash inside a transaction, a stack overflow, and a transaction held too
   assert.equal(await value('recurses', 50), 51);
 });
 
+test('a procedure that computes without end stops nobody, and is ended after its time', async () => {
+  const other = await new Host({ args: ['--procedure-cpu-ms', '700'] }).start();
+  await other.mustPublish('courier', module1);
+  const endless = other.call('courier', 'computes', [Number.MAX_SAFE_INTEGER]), sleeping = other.call('courier', 'nap', [20000]);
+  let calls = 0;
+  const begun = Date.now();
+  let over = false;
+  endless.then(() => { over = true; });
+  while (!over && Date.now() - begun < 10000) { if ((await other.call('courier', 'put', ['x'])).status === 200) calls++; await sleep(20); }
+  assert.ok(calls > 10, `${calls} calls`);
+  assert.match((await endless).text, /`computes` ended with .*computed longer than 700 ms \(--procedure-cpu-ms\)/);
+  assert.match((await sleeping).text, /`nap` was running when/);
+  assert.equal((await other.call('courier', 'put', ['after'])).status, 200);
+  assert.equal((await other.call('courier', 'computes', [1000])).status, 200);
+  await other.stop();
+});
+
 test('a reducer that crashes leaves procedures an answer', async () => {
   const sleeping = call('nap', 5000);
   await sleep(100);
