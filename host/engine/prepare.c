@@ -498,19 +498,48 @@ Status engine_prepare_begin(EngineNext **ret, Engine *e, const SchemaImage *next
 
 /* ---- one row ---- */
 
-/* A conversion failed: for which row? Its primary key tells, else all of it. */
-static Status conversion_failed(const TableDef *old_def, const uint8_t *old, const TableDef *new_def, const ColumnDef *column, Error *err)
+/* Which row is it? Its primary key tells, else all of it. */
+static void put_row_name(Buf *out, const TableDef *def, const uint8_t *row)
 {
+    enum { ROW_TEXT_MAX = 200 };
     OWN(buf) Buf text = {0};
-    if (old_def->pk >= 0) {
-        const ColumnDef *key = &old_def->cols[old_def->pk];
+    if (def->pk >= 0) {
+        const ColumnDef *key = &def->cols[def->pk];
         buf_printf(&text, "%.*s = ", STR_FMT(key->name));
-        value_print(&text, key->type, old + key->offset);
+        value_print(&text, key->type, row + key->offset);
     } else {
-        value_print(&text, old_def->row, old);
+        value_print(&text, def->row, row);
     }
-    return CONTEXT(err, "table %.*s, column %.*s, row %.*s", STR_FMT(new_def->name), STR_FMT(column->name), (int)MIN(text.len, (size_t)200),
-                   buf_cstr(&text));
+    buf_printf(out, "%.*s", (int)MIN(text.len, (size_t)ROW_TEXT_MAX), buf_cstr(&text));
+}
+
+/* The conversion of a column failed for one row: the author wants to hear of all of them, or of the first few. */
+static Status conversion_failed(NextTable *x, uint16_t col, const uint8_t *old, Error *err)
+{
+    enum { TOLD = 10 };
+    const TableDef *td = x->table->shape->def, *fd = x->from->shape->def;
+    const ColumnMove *m = &x->moves[col];
+    const ColumnDef *c = &td->cols[col], *oc = &fd->cols[m->from];
+    OWN(buf) Buf name = {0}, list = buf_with_max(900);
+    put_row_name(&name, fd, old);
+    uint32_t n = 0;
+    RowHeader *h;
+    for (RowWalk w = {0}; n <= TOLD && (h = walk_next(x->from, &w));) {
+        Error why = {0};
+        if (m->convert(m->user, (const uint8_t *)row_of(h) + oc->offset, x->row + c->offset, &x->table->engine->scratch, &why) == S_OK)
+            continue;
+        if (n++ == TOLD) {
+            buf_put_text(&list, "; ...");
+            break;
+        }
+        buf_put_text(&list, n > 1 ? "; " : "");
+        put_row_name(&list, fd, row_of(h));
+        buf_printf(&list, ": %s", why.text);
+    }
+    if (n <= 1) /* or none: a function that does not answer the same twice */
+        return CONTEXT(err, "table %.*s, column %.*s, row %.*s", STR_FMT(td->name), STR_FMT(c->name), STR_FMT(buf_str(&name)));
+    return FAIL(err, S_INVALID, "table %.*s, column %.*s: %s%u rows cannot be converted: %.*s", STR_FMT(td->name), STR_FMT(c->name),
+                n > TOLD ? "more than " : "", MIN(n, (uint32_t)TOLD), STR_FMT(buf_str(&list)));
 }
 
 static Status make_row(NextTable *x, const uint8_t *old, Error *err)
@@ -531,7 +560,7 @@ static Status make_row(NextTable *x, const uint8_t *old, Error *err)
         const ColumnDef *oc = &fd->cols[m->from];
         if (m->convert) {
             if (m->convert(m->user, old + oc->offset, x->row + c->offset, scratch, err) != S_OK)
-                return conversion_failed(fd, old, td, c, err);
+                return conversion_failed(x, i, old, err);
             continue;
         }
         if (!m->recode) {

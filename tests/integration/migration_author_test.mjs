@@ -112,6 +112,14 @@ test('a conversion that fails for a row leaves everything as it was and names th
   await refused(k, `T(a u32*, price u32)\n${PRICE}`, /not a number: many/, /\bT\b/, /price/, /a = 42/);
 });
 
+test('a conversion that fails for many rows lists them, the first ten at most', async () => {
+  const k = await begin('convert-worse', 'T(a u32*, price str)', {});
+  for (const [a, price] of [[1, '5'], [42, 'many'], [2, '6'], [43, 'few']]) await k.insert('T', { a, price });
+  await refused(k, `T(a u32*, price u32)\n${PRICE}`, /price: 2 rows cannot be converted/, /a = 42: .*not a number: many/, /a = 43: .*not a number: few/);
+  for (let a = 100; a < 120; a++) await k.insert('T', { a, price: 'none' });
+  await refused(k, `T(a u32*, price u32)\n${PRICE}`, /more than 10 rows cannot be converted/, /; \.\.\./);
+});
+
 test('a column is dropped', async () => {
   const k = await begin('drop-column', 'T(a u32*, b str, c u32) i:c', { T: [1, 2] });
   await migrate(k, 'T(a u32*, c u32) i:c\nST_MIGRATION(1, "b is not needed", ST_DROP_COLUMN(T, b));', { steps: 'RemoveColumn', breaks: true, title: 'b is not needed', rows: { T: [{ a: 1, c: 1 }, { a: 2, c: 2 }] } });
