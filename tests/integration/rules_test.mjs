@@ -29,7 +29,13 @@
 //   rule 33  types and names                             storage_pgtype_test; operators_test "names past"
 //   rule 34  no adoption, no CASCADE                     operators_test "a schema of a stranger", "delete drops our tables only"
 //   rule 35  loading                                     storage_log_test load_returns_...; below (a row changed behind our back)
+//   rule 36  prepared beside the running version         engine_prepare_test; migration_hard_test (32 clients, 1,000,000 rows); publish_test "a locked table"
+//   rule 37  an unknown COMMIT                           fault/points_test (disconnected at and after COMMIT); migration_hard_test cases 109, 110
+//   rule 38  a reset keeps the old until the commit      fault/publish_test "resets are struck"; fault/points_test (reset)
+//   rule 39  a throwaway worker loads first              modules_test "files that are no modules"; fault/points_test (crash while it opens)
+//   rule 40  deadlines, one publisher at a time          migration_hard_test case 124; storage_publish_test
 //   rule 41  limits in bytes                             net_server_test a_client_that_does_not_read_...; http_test 413; below (RSS)
+//   rule 42  PostgreSQL away: refused, deferred          operators_test "PostgreSQL stopped"; schedule_test "while PostgreSQL is away"
 //   rule 43  the embedded cluster                        below (uid, second host, adoption, version)
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
