@@ -31,6 +31,7 @@ typedef struct HostConfig {
     uint64_t disk_reserve_bytes; /* the data directory's disk: with less than this free, calls are refused; default 256 MiB */
     bool allow_unsandboxed;
     uint32_t procedures_max;   /* of one database at once; default 16 */
+    uint32_t view_ms_max;      /* how long a view may take; default 1000, 0: any */
     uint32_t procedure_ms_max; /* of processor time that one may take at a stretch; default 60000, 0: any */
     EgressPolicy egress;
     bool publish_loopback_only; /* strangers may create databases only from this machine; default true */

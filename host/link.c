@@ -82,6 +82,7 @@ Status link_spawn(Link **ret, const LinkConfig *config, Error *err)
         .parent_pid = (uint32_t)getpid(),
         .data_bytes_max = config->data_bytes_max,
         .procedures_max = config->procedures_max,
+        .view_ms_max = config->view_ms_max,
         .procedure_ms_max = config->procedure_ms_max,
     };
     for (int i = 0; i < RING_COUNT; i++)

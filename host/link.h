@@ -22,6 +22,7 @@ typedef struct LinkConfig {
     bool allow_unsandboxed;
     uint64_t data_bytes_max;
     uint32_t procedures_max, procedure_ms_max; /* at once; of processor time (records.h) */
+    uint32_t view_ms_max;
 } LinkConfig;
 
 typedef struct Link {

@@ -380,6 +380,7 @@ static const char usage[] =
     "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
     "  --procedures-max N        procedures of one database that run at once (default 16)\n"
     "  --procedure-cpu-ms N      processor time that one may take at a stretch, 0: any (default 60000)\n"
+    "  --view-timeout-ms N       a view that takes longer ends its subscriptions, 0: any (default 1000)\n"
     "  --egress on|off           may procedures make HTTP requests (default on)\n"
     "  --egress-allow CIDR,...   special addresses (loopback, private, link-local) that they may reach all the same\n"
     "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
@@ -433,6 +434,7 @@ static void default_config(HostConfig *c)
         .disk_reserve_bytes = (uint64_t)256 << 20,
         .procedures_max = 16,
         .procedure_ms_max = 60000,
+        .view_ms_max = 1000,
         .publish_loopback_only = true,
     };
     const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -462,6 +464,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         IDLE_MS,
         PROCEDURES,
         PROCEDURE_CPU,
+        VIEW_TIMEOUT,
         EGRESS,
         EGRESS_ALLOW,
         PUBLISH_FROM,
@@ -481,6 +484,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"disk-reserve", required_argument, NULL, DISK_RESERVE},
         {"procedures-max", required_argument, NULL, PROCEDURES},
         {"procedure-cpu-ms", required_argument, NULL, PROCEDURE_CPU},
+        {"view-timeout-ms", required_argument, NULL, VIEW_TIMEOUT},
         {"egress", required_argument, NULL, EGRESS},
         {"egress-allow", required_argument, NULL, EGRESS_ALLOW},
         {"publish-from", required_argument, NULL, PUBLISH_FROM},
@@ -513,6 +517,10 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         case PROCEDURE_CPU:
             TRY(parse_number(optarg, UINT32_MAX, &n, err));
             c->procedure_ms_max = (uint32_t)n;
+            break;
+        case VIEW_TIMEOUT:
+            TRY(parse_number(optarg, UINT32_MAX, &n, err));
+            c->view_ms_max = (uint32_t)n;
             break;
         case EGRESS:
             if (strcmp(optarg, "on") != 0 && strcmp(optarg, "off") != 0)

@@ -68,6 +68,7 @@ void link_config_for(Host *h, const uint8_t identity[32], const char *label, Lin
         .allow_unsandboxed = h->config.allow_unsandboxed,
         .data_bytes_max = h->config.worker_bytes_max,
         .procedures_max = h->config.procedures_max,
+        .view_ms_max = h->config.view_ms_max,
         .procedure_ms_max = h->config.procedure_ms_max,
     };
     if (geteuid() == 0) { /* a uid for each database: nobody else's processes or files are theirs */

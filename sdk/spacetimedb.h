@@ -542,11 +542,27 @@ typedef struct st_proc_ctx {
  *     return p ? profile_emit(out, p) : ST_OK;
  * }
  * Rows computed from tables, which clients subscribe to like a table. The third word is the row type: a
- * table or an ST_STRUCT. `out` takes any number of rows, each copied by T_emit. The database is
- * read-only and read by key or index only, so that the host knows when to compute the view again.
+ * table or an ST_STRUCT. `out` takes any number of rows, each copied by T_emit; equal ones are one. The database is
+ * read-only and read by key or index only, so that the host knows when to compute the view again: when something
+ * changes that it has read, in the transaction that changes it, if somebody subscribes to it. A view that fails ends its
+ * subscriptions; the transaction goes on. Views do not read views.
  * ST_VIEW: for each client, with ctx->sender. ST_ANON_VIEW: the same for all, much cheaper. */
 #define ST_VIEW(fn, access, row)      ST_I_VIEW(fn, ST_ACCESS_##access, row, st_view_ctx)
 #define ST_ANON_VIEW(fn, access, row) ST_I_VIEW(fn, ST_ACCESS_##access | ST_F_ANONYMOUS, row, st_anon_view_ctx)
+/* The same with one row at most, which clients see as an option. */
+#define ST_OPTION_VIEW(fn, access, row)      ST_I_VIEW(fn, ST_ACCESS_##access | ST_F_OPTION, row, st_view_ctx)
+#define ST_ANON_OPTION_VIEW(fn, access, row) ST_I_VIEW(fn, ST_ACCESS_##access | ST_F_OPTION | ST_F_ANONYMOUS, row, st_anon_view_ctx)
+/* ST_QUERY_VIEW(my_messages, PUBLIC, message) {
+ *     return message_query(out, "SELECT * FROM message WHERE author = :sender");
+ * }
+ * Rows of one table, found by SQL: the function runs once, and then the result follows the table. It may look at ctx,
+ * but what it reads from tables is not looked at again. */
+#define ST_QUERY_VIEW(fn, access, row)      ST_I_VIEW(fn, ST_ACCESS_##access | ST_F_QUERY, row, st_view_ctx)
+#define ST_ANON_QUERY_VIEW(fn, access, row) ST_I_VIEW(fn, ST_ACCESS_##access | ST_F_QUERY | ST_F_ANONYMOUS, row, st_anon_view_ctx)
+/* ST_VIEW_KEY(my_profile, id);
+ * No two rows of the view's result are equal in this column, so that clients see a row change instead of one go and
+ * another come. A result that breaks it is an error of the view. Query views have their table's primary key. */
+#define ST_VIEW_KEY(view, column) ST_I_VIEW_KEY(view, column)
 
 /* ST_PROCEDURE(import, uint64_t, (st_str, url)) { ... *ret = n; return ST_OK; }
  * A function that may wait for the outside world. It has `st_proc_ctx *ctx`, `uint64_t *ret`, zeroed, which
@@ -692,7 +708,7 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
  *   SCHEDULE  name: function called    owner: table      n: position of the schedule column
  *   FUNCTION  flags: st_fn_kind        name: function    type: struct of arguments, or NULL if none
  *             ret: result type (procedures)              call: st_call_reducer, st_call_procedure or (minor 2) st_call_handler
- *   VIEW      flags: ACCESS, F_ANONYMOUS  name: view     type: row
+ *   VIEW      flags: ACCESS, F_ANONYMOUS and, since minor 2, F_QUERY or F_OPTION     name: view     type: row
  *             call: st_call_view or st_call_anon_view
  * since minor 1
  *   UNIQUE    name: index              owner: table      ptr: const uint16_t[n] column positions   n
@@ -705,13 +721,14 @@ typedef struct st_field {             /* a column, struct field, argument, enum 
  * since minor 2
  *   RULE      name: "rule"             ptr: const char *, its SQL
  *   ROUTE     name: the handler        owner: the method, or ANY                           ptr: const char *, the path
+ *   VIEW_KEY  name: column             owner: view
  *
  * The order in the section means nothing. A table declared in a header shared by several files has a record
  * in each: equal ones are one table. Records of a table's indexes, defaults and schedule likewise. */
 typedef enum st_item_kind {
     ST_ITEM_TABLE = 1, ST_ITEM_INDEX, ST_ITEM_DEFAULT, ST_ITEM_SCHEDULE, ST_ITEM_FUNCTION, ST_ITEM_VIEW,
     ST_ITEM_UNIQUE, ST_ITEM_SEQUENCE, ST_ITEM_NAME, ST_ITEM_CASE, ST_ITEM_MIGRATION, ST_ITEM_OLD_TABLE,
-    ST_ITEM_RULE, ST_ITEM_ROUTE
+    ST_ITEM_RULE, ST_ITEM_ROUTE, ST_ITEM_VIEW_KEY
 } st_item_kind;
 typedef enum st_fn_kind {
     ST_FN_REDUCER, ST_FN_INIT, ST_FN_CLIENT_CONNECTED, ST_FN_CLIENT_DISCONNECTED, ST_FN_PROCEDURE, ST_FN_HTTP_HANDLER
@@ -720,6 +737,8 @@ typedef enum st_fn_kind {
 #define ST_ACCESS_PUBLIC  1u
 #define ST_F_EVENT        2u
 #define ST_F_ANONYMOUS    4u
+#define ST_F_QUERY        8u
+#define ST_F_OPTION       16u
 #define ST_INDEX_HASH     1u
 typedef enum st_name_kind { ST_NAME_TABLE, ST_NAME_FUNCTION, ST_NAME_INDEX, ST_NAME_COLUMN } st_name_kind;
 typedef enum st_case { ST_CASE_NONE, ST_CASE_SNAKE } st_case;
@@ -831,6 +850,8 @@ struct st_api {
     st_status (*stopwatch_end)(st_call *, uint32_t id, const st_log_loc *);
     /* Since minor 2. Sets ctx->timestamp to the time after it. */
     st_status (*sleep_until)(st_proc_ctx *, st_timestamp);
+    /* Since minor 2. The result of a query view; the text is copied. */
+    st_status (*query)(void *host, const char *sql);
 };
 
 /* ---- 4.2 Inside the macros ----
@@ -1008,6 +1029,8 @@ ST_I_REFUSE(void,     "use st_bytes for bytes, st_unit for nothing")
 /* The way out of a view: T_rows is what `out` points to. */
 #define ST_I_ROWS(T) \
     typedef struct T##_rows { const st_api *api; void *host; } T##_rows; \
+    ST_I_CHECKED ST_I_FN st_status T##_query(T##_rows *st_i_out, const char *st_i_sql) \
+        { return st_i_out->api->query(st_i_out->host, st_i_sql); } \
     ST_I_CHECKED ST_I_FN st_status T##_emit(T##_rows *st_i_out, const T *st_i_row) { return st_i_out->api->emit(st_i_out->host, st_i_row); }
 
 #define ST_I_STRUCT(T, ...) \
@@ -1503,7 +1526,15 @@ const void *st_i_no_array(void)
 enum { ST_I_METHOD_ANY, ST_I_METHOD_GET, ST_I_METHOD_HEAD, ST_I_METHOD_POST, ST_I_METHOD_PUT, ST_I_METHOD_DELETE,
     ST_I_METHOD_CONNECT, ST_I_METHOD_OPTIONS, ST_I_METHOD_TRACE, ST_I_METHOD_PATCH };
 
+#define ST_I_VIEW_KEY(view, column) \
+    ST_I_UNUSED_SIZE(view, sizeof ((st_viewrow_##view *)0)->column) \
+    static const st_item st_item_viewkey_##view = { ST_ITEM_VIEW_KEY, 0, #column, NULL, NULL, #view, NULL, 0, NULL }; \
+    ST_I_PUT(viewkey_##view) \
+    struct st_semicolon_expected
+#define ST_I_UNUSED_SIZE(view, size) enum { st_viewkey_size_##view = (int)(size) };
+
 #define ST_I_VIEW(fn, flags_, row, ctx_type) \
+    typedef row st_viewrow_##fn; \
     static st_status fn(const ctx_type *ctx, row##_rows *out); \
     static st_status st_call_##fn(const ctx_type *ctx, const st_api *api, void *host) \
         { row##_rows out = { api, host }; return fn(ctx, &out); } \

@@ -2,7 +2,7 @@
  *
  * A predicate is normal by construction: the literal stands on the right, NOT is pushed into comparisons, constants
  * are folded, AND and OR are flat, sorted by key and without repeats. Equal keys mean equal meaning. */
-#include "host/query/query_int.h"
+#include "host/query/views_int.h"
 
 typedef struct Checker {
     Arena *arena;
@@ -29,12 +29,15 @@ static Status no_such_table(Str name, Error *err)
     return FAIL(err, S_INVALID, "no such table: `%.*s`. If the table exists, it may be marked private.", STR_FMT(name));
 }
 
-static bool is_view(const ModuleDef *def, Str name)
+static Status resolve_view(const ViewTable *view, Str name, const Statement *s, const Caller *caller, PlanRef *ret, Error *err)
 {
-    for (uint32_t i = 0; i < def->nviews; i++)
-        if (str_eq(def->views[i].name, name))
-            return true;
-    return false;
+    if (view->table_def->access == ACCESS_PRIVATE && !caller->is_owner)
+        return no_such_table(name, err);
+    if (s->kind != STMT_SELECT)
+        return FAIL(err, S_INVALID, "view `%.*s` cannot be written: change the tables that it reads", STR_FMT(view->def->name));
+    TRY(views_need(caller->views, view, caller->identity, err));
+    *ret = (PlanRef){.def = view->table_def, .table = view->table, .table_id = view->id, .ncols = view->ncols, .is_view = true};
+    return S_OK;
 }
 
 static Status resolve_table(Engine *e, Str name, const Statement *s, const Caller *caller, PlanRef *ret, Error *err)
@@ -42,18 +45,13 @@ static Status resolve_table(Engine *e, Str name, const Statement *s, const Calle
     const SchemaImage *image = engine_schema(e);
     const ModuleDef *def = image ? image->def : NULL;
     const TableDef *t = def ? module_def_table(def, name) : NULL;
-    if (!t || (t->access == ACCESS_PRIVATE && !caller->is_owner)) {
-        Str clipped = sql_clip(name, SQL_FRAGMENT_BYTES_MAX);
-        if (!t && def && is_view(def, name))
-            return s->kind == STMT_SELECT
-                       ? FAIL(err, S_INVALID, "view `%.*s`: queries over views come with a later edition", STR_FMT(clipped))
-                       : FAIL(err, S_INVALID, "view `%.*s` cannot be written", STR_FMT(clipped));
+    const ViewTable *view = t ? NULL : views_find(caller->views, name);
+    if (view)
+        return resolve_view(view, name, s, caller, ret, err);
+    if (!t || (t->access == ACCESS_PRIVATE && !caller->is_owner))
         return no_such_table(name, err);
-    }
     uint32_t position = (uint32_t)(t - def->tables);
-    ret->def = t;
-    ret->table = engine_table(e, position);
-    ret->table_id = image->ids[position];
+    *ret = (PlanRef){.def = t, .table = engine_table(e, position), .table_id = image->ids[position], .ncols = t->ncols};
     return S_OK;
 }
 
@@ -68,7 +66,7 @@ Status query_plan_column(const Plan *p, const Statement *s, const ColumnName *na
     if (name->qualified && !str_eq(name->qualifier, s->from[0].qualifier))
         return no_such_scope(name->qualifier, err);
     int32_t col = table_def_column(p->refs[0].def, name->name);
-    if (col < 0) {
+    if (col < 0 || col >= p->refs[0].ncols) {
         Str table = p->refs[0].def->name, field = sql_clip(name->name, SQL_FRAGMENT_BYTES_MAX);
         return FAIL(err, S_INVALID, "`%.*s` does not have a field `%.*s`", STR_FMT(table), STR_FMT(field));
     }
@@ -526,6 +524,16 @@ static Status apply_rules(Arena *a, Engine *e, Plan *p, const Caller *caller, Er
 
 /* ---- plans ---- */
 
+/* The last column of a view per sender says for whom its rows are. */
+static void only_for_caller(Arena *a, Plan *p, const Caller *caller)
+{
+    PlanRef *ref = &p->refs[0];
+    const ColumnDef *whose = &ref->def->cols[ref->ncols];
+    const Pred *both[2] = {ref->where, pred_literal(a, CMP_EQ, ref->ncols, whose, arena_copy(a, caller->identity, 32))};
+    ref->where = pred_chain(a, false, both, 2);
+    p->uses_sender = true;
+}
+
 Status query_plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, const Caller *caller, Error *err)
 {
     Plan *p = ARENA_NEW(a, Plan);
@@ -542,7 +550,9 @@ Status query_plan_make(Plan **ret, Arena *a, Engine *e, const Statement *s, cons
         Checker c = {.arena = a, .caller = caller, .stmt = s, .plan = p, .err = err};
         TRY(check_bool(&c, s->where, &p->refs[0].where));
     }
-    if (s->kind == STMT_SELECT && (!caller->is_owner || caller->under_rules) && engine_schema(e)->def->nrls)
+    if (p->refs[0].is_view && p->refs[0].ncols < p->refs[0].def->ncols)
+        only_for_caller(a, p, caller);
+    if (s->kind == STMT_SELECT && !p->refs[0].is_view && (!caller->is_owner || caller->under_rules) && engine_schema(e)->def->nrls)
         TRY(apply_rules(a, e, p, caller, err));
     query_path_choose(&p->refs[0]);
     *ret = p;

@@ -43,6 +43,7 @@ typedef struct Evaluation {
     Subs *subs;
     Vec affected;      /* Affected */
     Vec failed;        /* SubQuery * */
+    Buf failures;      /* UpdateFailure */
     Vec segments;      /* Piece; 2i and 2i+1: whole and rows of affected i */
     Vec groups;        /* UpdateGroup */
     const void **rows; /* scratch: rows of the query at hand */
@@ -481,15 +482,15 @@ static int by_table_name(const void *x, const void *y)
 static void end_failed(Evaluation *ev)
 {
     Subs *s = ev->subs;
-    OWN(buf) Buf failures = {0};
     for (uint32_t i = 0; i < ev->failed.count; i++)
         subs_fail_query(s, *VEC_AT(&ev->failed, SubQuery *, i), "Internal error evaluating queries: the update is too large", true,
-                        &failures);
-    s->update.nfailures = (uint32_t)(failures.len / sizeof(UpdateFailure));
-    s->update.failures = arena_copy(&s->arena, failures.ptr, failures.len);
+                        &ev->failures);
+    s->update.nfailures = (uint32_t)(ev->failures.len / sizeof(UpdateFailure));
+    s->update.failures = arena_copy(&s->arena, ev->failures.ptr, ev->failures.len);
+    buf_done(&ev->failures);
 }
 
-const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *changes)
+const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *changes, uint32_t nfailed, const ViewFailure *failed)
 {
     subs_free_dead(s);
     arena_reset(&s->arena);
@@ -500,6 +501,8 @@ const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *chang
     if (!s->by_key.count)
         return &s->update;
     Evaluation ev = {.subs = s};
+    for (uint32_t i = 0; i < nfailed; i++)
+        subs_fail_view(s, &failed[i], &ev.failures);
     const TableChange **sorted = ARENA_ARRAY(&s->arena, const TableChange *, nchanges);
     for (uint32_t i = 0; i < nchanges; i++)
         sorted[i] = &changes[i];
@@ -507,7 +510,7 @@ const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *chang
         qsort(sorted, nchanges, sizeof *sorted, by_table_name);
     for (uint32_t i = 0; i < nchanges; i++)
         evaluate_table(&ev, sorted[i]);
-    if (ev.failed.count)
+    if (ev.failed.count || ev.failures.len)
         end_failed(&ev);
     s->bytes.max = 0; /* what follows is small */
     for (uint32_t i = 0; i < ev.affected.count; i++) {

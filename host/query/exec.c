@@ -52,7 +52,7 @@ Status query_one_off(Engine *e, Str text, const Caller *caller, Buf *out, Error 
     TRY(query_compile(&p, &a, e, text, caller, err));
     size_t start = out->len;
     buf_put_u32(out, 1);
-    Status st = query_append_rows(p, p->refs[p->side].def->ncols, out, err);
+    Status st = query_append_rows(p, p->refs[p->side].ncols, out, err);
     if (st != S_OK)
         out->len = start;
     return st;
@@ -70,7 +70,7 @@ static Status check_items(const Plan *p, const Statement *s, Arena *a, Output *r
 {
     const TableDef *def = p->refs[0].def;
     bool all = s->projection != PROJECT_COLUMNS;
-    uint32_t n = all ? def->ncols : s->nitems;
+    uint32_t n = all ? p->refs[0].ncols : s->nitems;
     uint16_t *cols = ARENA_ARRAY(a, uint16_t, n);
     Field *fields = ARENA_ARRAY(a, Field, n);
     for (uint32_t i = 0; i < n; i++) {

@@ -13,10 +13,13 @@
 
 #include "host/engine/engine.h"
 
+typedef struct Views Views; /* views.h */
+typedef struct ViewFailure ViewFailure;
 typedef struct Caller {
     uint8_t identity[32];
     bool is_owner;    /* may read private tables and write by SQL, and sees every row */
     bool under_rules; /* is_owner notwithstanding: sees what the rules of row level security let others see */
+    Views *views;     /* what names in FROM may mean besides tables; NULL: nothing */
 } Caller;
 /* A rule of row level security (schema-and-migration.md R39): SELECT * over one public table, with a condition that may name :sender.
  * Clients other than the owner see the rows of that table that at least one of its rules returns. S_INVALID: why it is none. */
@@ -45,6 +48,7 @@ MUST_CHECK Status query_one_off(Engine *e, Str text, const Caller *caller, Buf *
 
 typedef struct Subs Subs;
 Subs *subs_new(Engine *e);
+void subs_use_views(Subs *s, Views *v); /* before the first client; borrowed */
 void subs_free(Subs *s);
 
 /* A client as the host names it: a late frame for a reused slot goes nowhere. */
@@ -102,8 +106,9 @@ typedef struct Update {
     const UpdateFailure *failures;
 } Update;
 /* Compute from txn_changes, before the commit point; borrowed until the next call with this Subs. Clients appear in one
- * group. Keeps nothing: a transaction that is rolled back afterwards needs no undo here. */
-const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *changes);
+ * group. Keeps nothing: a transaction that is rolled back afterwards needs no undo here. `changes`: those of views, too; `failed`: results of
+ * views that ended, whose subscriptions end with them. */
+const Update *subs_evaluate(Subs *s, uint32_t nchanges, const TableChange *changes, uint32_t nfailed, const ViewFailure *failed);
 /* After engine_swap: resolve every query against the new schema; sets whose table became unreadable or lost a
  * column end and are reported as failures (text says why; borrowed until the next call). Must come before any other call
  * with this Subs: queries still point into the old schema. */

@@ -65,26 +65,34 @@ SubTable *subs_table(Subs *s, uint32_t id)
     return at < s->ntables && s->tables[at]->id == id ? s->tables[at] : NULL;
 }
 
+static void table_refresh(Subs *s, uint32_t id, const TableDef *def, Table *table, uint16_t ncols)
+{
+    SubTable *t = subs_table(s, id);
+    if (!t) {
+        size_t at = table_position(s, id);
+        s->tables = x_realloc(s->tables, sizeof *s->tables * (s->ntables + 1));
+        memmove(s->tables + at + 1, s->tables + at, sizeof *s->tables * (s->ntables - at));
+        t = NEW(SubTable);
+        t->id = id;
+        s->tables[at] = t;
+        s->ntables++;
+    }
+    t->def = def;
+    t->table = table;
+    t->ncols = ncols;
+}
+
 /* Bring the list in line with the engine's schema; entries of dropped tables stay while queries refer to them. */
 static void tables_refresh(Subs *s)
 {
     const SchemaImage *image = engine_schema(s->engine);
     for (uint32_t i = 0; i < s->ntables; i++)
         s->tables[i]->def = NULL, s->tables[i]->table = NULL;
-    for (uint32_t i = 0; image && i < image->def->ntables; i++) {
-        SubTable *t = subs_table(s, image->ids[i]);
-        if (!t) {
-            size_t at = table_position(s, image->ids[i]);
-            s->tables = x_realloc(s->tables, sizeof *s->tables * (s->ntables + 1));
-            memmove(s->tables + at + 1, s->tables + at, sizeof *s->tables * (s->ntables - at));
-            t = NEW(SubTable);
-            t->id = image->ids[i];
-            s->tables[at] = t;
-            s->ntables++;
-        }
-        t->def = &image->def->tables[i];
-        t->table = engine_table(s->engine, i);
-        t->ncols = t->def->ncols;
+    for (uint32_t i = 0; image->def && i < image->def->ntables; i++)
+        table_refresh(s, image->ids[i], &image->def->tables[i], engine_table(s->engine, i), image->def->tables[i].ncols);
+    for (uint32_t i = 0; s->views && i < s->views->nviews; i++) {
+        const ViewTable *v = &s->views->views[i];
+        table_refresh(s, v->id, v->table_def, v->table, v->ncols);
     }
 }
 
@@ -177,6 +185,17 @@ static SubQuery *query_find(Subs *s, Bytes key, uint64_t hash)
     return NULL;
 }
 
+/* As long as a query over a view lives, the view's result is kept up to date. */
+static void query_hold(Subs *s, SubQuery *q, uint32_t view_id)
+{
+    uint32_t was = q->view_id;
+    q->view_id = view_id;
+    if (view_id)
+        views_hold(s->views, view_id, q->identity);
+    if (was)
+        views_unhold(s->views, was, q->identity);
+}
+
 /* Take a compiled plan into `q`, replacing the one that it had. */
 static void query_adopt(Subs *s, SubQuery *q, const Plan *p, Bytes key, Str text)
 {
@@ -191,6 +210,7 @@ static void query_adopt(Subs *s, SubQuery *q, const Plan *p, Bytes key, Str text
     q->text = (Str){(char *)kept + key.len, text.len};
     q->key_hash = hash_bytes(key.ptr, key.len, s->seed);
     q->table = subs_table(s, plan->refs[plan->side].table_id);
+    query_hold(s, q, plan->refs[plan->side].is_view ? plan->refs[plan->side].table_id : 0);
     q->text_uses_sender = plan->uses_sender;
 }
 
@@ -227,6 +247,7 @@ static void query_release(Subs *s, SubQuery *q)
     if (q->nsubs)
         return;
     snapshot_drop(s, q);
+    query_hold(s, q, 0);
     query_unlink(s, q);
     query_table_remove(&s->by_key, q, true);
     q->key_next = s->dead;
@@ -295,6 +316,12 @@ Subs *subs_new(Engine *e)
     s->bytes_max = UPDATE_BYTES_MAX;
     tables_refresh(s);
     return s;
+}
+
+void subs_use_views(Subs *s, Views *v)
+{
+    s->views = v;
+    tables_refresh(s);
 }
 
 void subs_free(Subs *s)
@@ -450,20 +477,25 @@ static Status compile_one(Subs *s, SubClient *c, Str text, QueryList *list, Erro
     return S_OK;
 }
 
+static Status compile_table(Subs *s, SubClient *c, const TableDef *t, QueryList *list, Error *err)
+{
+    if (t->is_event || (t->access == ACCESS_PRIVATE && !c->caller.is_owner))
+        return S_OK;
+    OWN(buf) Buf text = {0};
+    buf_put_text(&text, "SELECT * FROM \"");
+    for (size_t k = 0; k < t->name.len; k++)
+        buf_put(&text, t->name.ptr[k] == '"' ? "\"\"" : &t->name.ptr[k], t->name.ptr[k] == '"' ? 2 : 1);
+    buf_put_text(&text, "\"");
+    return compile_one(s, c, buf_str(&text), list, err);
+}
+
 static Status compile_all_tables(Subs *s, SubClient *c, QueryList *list, Error *err)
 {
     const ModuleDef *def = engine_schema(s->engine)->def;
-    for (uint32_t i = 0; i < def->ntables; i++) {
-        const TableDef *t = &def->tables[i];
-        if (t->is_event || (t->access == ACCESS_PRIVATE && !c->caller.is_owner))
-            continue;
-        OWN(buf) Buf text = {0};
-        buf_put_text(&text, "SELECT * FROM \"");
-        for (size_t k = 0; k < t->name.len; k++)
-            buf_put(&text, t->name.ptr[k] == '"' ? "\"\"" : &t->name.ptr[k], t->name.ptr[k] == '"' ? 2 : 1);
-        buf_put_text(&text, "\"");
-        TRY(compile_one(s, c, buf_str(&text), list, err));
-    }
+    for (uint32_t i = 0; i < def->ntables; i++)
+        TRY(compile_table(s, c, &def->tables[i], list, err));
+    for (uint32_t i = 0; s->views && i < s->views->nviews; i++)
+        TRY(compile_table(s, c, s->views->views[i].table_def, list, err));
     return S_OK;
 }
 
@@ -577,6 +609,28 @@ uint64_t subs_evaluations(const Subs *s) { return s->evaluations; }
 
 /* ---- failures and publishes ---- */
 
+static int query_order(const void *x, const void *y)
+{
+    const SubQuery *a = *(SubQuery *const *)x, *b = *(SubQuery *const *)y;
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+void subs_fail_view(Subs *s, const ViewFailure *failure, Buf *out)
+{
+    QueryList hit = {0};
+    s->subscribe_count++;
+    for (size_t i = 0; i < s->by_key.nbuckets; i++)
+        for (SubQuery *q = s->by_key.buckets[i]; q; q = q->key_next)
+            if (q->view_id == failure->table_id && (failure->for_all || memcmp(q->identity, failure->sender, 32) == 0))
+                list_put(s, &hit, q);
+    if (hit.count)
+        qsort(hit.items, hit.count, sizeof *hit.items, query_order);
+    for (uint32_t i = 0; i < hit.count; i++)
+        if (hit.items[i]->nsubs) /* else it ended together with a set above */
+            subs_fail_query(s, hit.items[i], arena_sprintf(&s->arena, "%.*s", STR_FMT(failure->text)), true, out);
+    free(hit.items);
+}
+
 void subs_fail_query(Subs *s, SubQuery *q, const char *reason, bool owners_too, Buf *out)
 {
     Str text = str_of(arena_sprintf(&s->arena, "%s, executing: `%.*s`", reason, STR_FMT(q->text)));
@@ -599,25 +653,19 @@ static void keep_known_columns(SubClient *c, const SubTable *t, uint16_t ncols)
     c->shapes[c->nshapes++] = (TableShape){t->id, ncols};
 }
 
-static int query_order(const void *x, const void *y)
-{
-    const SubQuery *a = *(SubQuery *const *)x, *b = *(SubQuery *const *)y;
-    return (a->id > b->id) - (a->id < b->id);
-}
-
 static void query_resolve_again(Subs *s, SubQuery *q, Buf *failures)
 {
     OWN(arena) Arena a = {0};
     Error err;
     Plan *p;
-    Caller caller = {.is_owner = true, .under_rules = q->plan->ruled};
+    Caller caller = {.is_owner = true, .under_rules = q->plan->ruled, .views = s->views};
     memcpy(caller.identity, q->identity, 32);
     if (query_compile(&p, &a, s->engine, q->text, &caller, &err) != S_OK) {
         subs_fail_query(s, q, arena_sprintf(&a, "the subscription was ended by a publish: %s", err.text), true, failures);
         return;
     }
     const PlanRef *ref = &p->refs[p->side];
-    if (ref->def->ncols < q->ncols) {
+    if (ref->ncols < q->ncols) {
         subs_fail_query(s, q,
                         arena_sprintf(&a, "the subscription was ended by a publish: table `%.*s` lost columns", STR_FMT(ref->def->name)),
                         true, failures);

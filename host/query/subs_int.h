@@ -7,7 +7,7 @@
 #ifndef HOST_QUERY_SUBS_INT_H
 #define HOST_QUERY_SUBS_INT_H
 
-#include "host/query/query_int.h"
+#include "host/query/views_int.h"
 
 typedef struct SubQuery SubQuery;
 typedef struct SubTable SubTable;
@@ -49,6 +49,7 @@ struct SubQuery {
     uint64_t seen_by;                /* the subscribe call that met it last */
     Buf snapshot;                    /* its encoded rows as of snapshot_of, for whoever subscribes before the table changes */
     uint64_t snapshot_of;            /* SubTable.changed_by */
+    uint32_t view_id;                /* it holds this view's result for `identity`; 0: none */
 };
 
 typedef struct SubColumn {
@@ -93,6 +94,7 @@ typedef struct QueryTable {
 
 struct Subs {
     Engine *engine;
+    Views *views; /* or NULL */
     uint64_t seed;
     uint32_t nclients; /* slots */
     SubClient *clients;
@@ -117,5 +119,7 @@ void subs_free_dead(Subs *s);
 uint64_t subs_equality_hash(const Subs *s, uint32_t table_id, uint16_t col, const Type *t, const void *value);
 /* All sets with query `q` end; their failures are appended to `out` (UpdateFailure). Text is kept in s->arena. */
 void subs_fail_query(Subs *s, SubQuery *q, const char *reason, bool owners_too, Buf *out);
+/* All sets with a query over this result of a view end, likewise. */
+void subs_fail_view(Subs *s, const ViewFailure *failure, Buf *out);
 
 #endif

@@ -13,7 +13,8 @@ void api_begin(st_call *call, Core *c, const CoreSchema *schema, Str function, u
 {
     call->core = c;
     call->schema = schema;
-    call->migrating = call->over = false;
+    call->migrating = call->over = call->viewing = false;
+    call->noting = NULL;
     call->arena = &c->arena;
     call->log = &c->log;
     call->procedure = NULL;
@@ -96,6 +97,10 @@ static inline const CoreTable *writable_table_of(const st_db *db, uint32_t item)
 {
     const CoreTable *t = table_of(db, item);
     const CoreSchema *s = db->call->schema;
+    if (UNLIKELY(db->call->viewing && t)) {
+        doom(db->call, ST_E_READ_ONLY, "a view reads only: it cannot write table `%.*s`", STR_FMT(t->def->name));
+        return NULL;
+    }
     if (UNLIKELY(db->call->migrating && t && (t < s->tables || t >= s->tables + s->image.def->ntables))) {
         doom(db->call, ST_E_READ_ONLY, "table `%.*s` as it was before the migration can only be read", STR_FMT(t->def->name));
         return NULL;
@@ -119,6 +124,61 @@ static void *scratch(st_call *call, size_t bytes)
     return arena_alloc(call->arena, bytes);
 }
 void *api_scratch(st_call *call, size_t bytes) { return scratch(call, bytes); }
+
+/* ---- views ----------------------------------------------------------------------------------- */
+
+/* A view may take so long; one that loops without asking for anything is the watchdog's. */
+static void view_step(st_call *call)
+{
+    const CoreEnv *env = &call->core->env;
+    if (++call->view_steps % 256 || !env->view_ms_max || env->clock_us(env->user) - call->view_since_us < env->view_ms_max * (int64_t)1000)
+        return;
+    api_leave(call, ST_E_ABORTED, arena_sprintf(call->arena, "it took longer than %u ms (--view-timeout-ms)", env->view_ms_max));
+}
+
+/* What a view reads of an event table is nothing: events live inside other calls. */
+static inline bool view_sees(st_call *call, const CoreTable *t)
+{
+    if (LIKELY(!call->viewing))
+        return true;
+    view_step(call);
+    return !t->def->is_event;
+}
+
+static st_status api_emit(void *host, const void *row)
+{
+    st_call *call = host;
+    if (!call || !call->viewing)
+        return ST_E_INVALID;
+    view_step(call);
+    if (call->doomed)
+        return ST_E_ABORTED;
+    Error err;
+    Status s = !row             ? FAIL(&err, S_INVALID, "it emits no row")
+               : call->noting   ? views_emit(call->noting, row, &err)
+                                : S_OK;
+    if (s == S_OK)
+        return ST_OK;
+    doom(call, status_of(s, &err), "%s", err.text);
+    return call->last_status;
+}
+
+static st_status api_query(void *host, const char *sql)
+{
+    st_call *call = host;
+    if (!call || !call->viewing)
+        return ST_E_INVALID;
+    if (call->doomed)
+        return ST_E_ABORTED;
+    Error err;
+    Status s = !sql             ? FAIL(&err, S_INVALID, "it gives no query")
+               : call->noting   ? views_query(call->noting, str_of(sql), &err)
+                                : S_OK;
+    if (s == S_OK)
+        return ST_OK;
+    doom(call, status_of(s, &err), "%s", err.text);
+    return call->last_status;
+}
 
 /* ---- writes ---------------------------------------------------------------------------------- */
 
@@ -190,6 +250,11 @@ static const void *api_find(const st_db *db, uint32_t item, uint32_t col, const 
     const CoreTable *t = table_of(db, item);
     if (UNLIKELY(!t || !column_is_unique(db->call, t, col) || !key_is_good(db->call, t, col, key)))
         return NULL;
+    st_call *call = db->call;
+    if (UNLIKELY(!view_sees(call, t)))
+        return NULL;
+    if (UNLIKELY(call->noting != NULL))
+        views_read_key(call->noting, t->table, 1, &(uint16_t){(uint16_t)col}, &key);
     return table_find(t->table, (uint16_t)col, key);
 }
 
@@ -217,6 +282,8 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
 {
     st_call *call = db->call;
     if (ncols == 0) {
+        if (UNLIKELY(call->noting != NULL))
+            views_read_table(call->noting, t->table);
         cursor_all(cur, t->table);
         return true;
     }
@@ -249,6 +316,10 @@ static bool cursor_open(const st_db *db, Cursor *cur, const CoreTable *t, uint32
         doom(call, ST_E_INVALID, "table `%.*s` has no index for this scan", STR_FMT(t->def->name));
         return false;
     }
+    if (UNLIKELY(call->noting != NULL) && neq == ncols)
+        views_read_key(call->noting, t->table, ncols, cols, keys);
+    else if (UNLIKELY(call->noting != NULL))
+        views_read_range(call->noting, t->table, neq, cols, keys, keys[neq], keys[ncols]);
     cursor_index(cur, t->table, index, neq, keys, neq < ncols ? keys[neq] : NULL, neq < ncols ? keys[ncols] : NULL);
     return true;
 }
@@ -322,7 +393,11 @@ static bool api_erase_row(st_db *db, uint32_t item, const void *row)
 static uint64_t api_count(const st_db *db, uint32_t item)
 {
     const CoreTable *t = table_of(db, item);
-    return t ? table_count(t->table) : 0;
+    if (UNLIKELY(!t || !view_sees(db->call, t)))
+        return 0;
+    if (UNLIKELY(db->call->noting != NULL))
+        views_read_table(db->call->noting, t->table);
+    return table_count(t->table);
 }
 
 static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const uint16_t *cols, uint32_t neq, const void *const *eq,
@@ -330,7 +405,7 @@ static st_cursor api_scan(const st_db *db, uint32_t item, uint32_t ncols, const 
 {
     const CoreTable *t = table_of(db, item);
     Cursor cur;
-    if (!t || !cursor_open(db, &cur, t, ncols, cols, neq, eq, lo, hi))
+    if (!t || !view_sees(db->call, t) || !cursor_open(db, &cur, t, ncols, cols, neq, eq, lo, hi))
         return (st_cursor){NULL, NULL, 0, 0};
     Cursor *kept = scratch(db->call, sizeof *kept);
     *kept = cur;
@@ -341,6 +416,8 @@ static const void *api_next(const st_db *db, st_cursor *c)
 {
     if (UNLIKELY(!c || !c->host || db->call->over))
         return NULL;
+    if (UNLIKELY(db->call->viewing))
+        view_step(db->call);
     const void *row = cursor_next(c->host);
     if (!row)
         c->host = NULL; /* a loop that asks once more hears the same */
@@ -441,12 +518,7 @@ static st_status api_stopwatch_end(st_call *call, uint32_t id, const st_log_loc 
     return ST_OK;
 }
 
-/* Views do not run in this edition: nothing calls them. */
-static st_status api_emit(void *host, const void *row)
-{
-    (void)host, (void)row;
-    return ST_E_READ_ONLY;
-}
+
 const st_api api_table = {
     .size = sizeof(st_api),
     .major = ST_ABI_MAJOR,
@@ -474,4 +546,5 @@ const st_api api_table = {
     .stopwatch_start = api_stopwatch_start,
     .stopwatch_end = api_stopwatch_end,
     .sleep_until = procedure_sleep_until,
+    .query = api_query,
 };

@@ -22,11 +22,13 @@ void core_free(Core *c)
     core_publish_free(c);
     if (c->subs)
         subs_free(c->subs);
+    views_free(c->views);
     if (c->engine)
         engine_free(c->engine);
     core_schema_free(c->schema);
     schedule_free(&c->schedule);
     arena_done(&c->arena);
+    arena_done(&c->view_arena);
     buf_done(&c->frame);
     buf_done(&c->record);
     buf_done(&c->scratch);
@@ -212,7 +214,7 @@ static void call_sql(Core *c, const CallHeader *h, Client *client, Reader *in)
 {
     Str sql = read_str(in);
     ASSERT(!in->bad);
-    Caller caller = {.is_owner = client->owner};
+    Caller caller = {.is_owner = client->owner, .views = c->views};
     memcpy(caller.identity, client->identity, 32);
     SqlAnswer answer = {NULL, c->env.clock_us(c->env.user)};
     SqlResult result = {0};

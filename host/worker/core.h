@@ -34,6 +34,8 @@ struct Module {
     st_status (*call_procedure)(Module *m, uint32_t id, st_proc_ctx *ctx, const void *args, void *ret);
     /* And for HTTP handler `id`. */
     st_status (*call_handler)(Module *m, uint32_t id, st_proc_ctx *ctx, const st_http_request *request, st_http_response *response);
+    /* View `id` (position in def->views); `host` goes back to st_api.emit and query. NULL: it has none. */
+    st_status (*call_view)(Module *m, uint32_t id, const st_view_ctx *ctx, void *host);
     Migrations migrations; /* the Module's own */
     uint32_t nold_tables;
     const ModuleOldTable *old_tables;
@@ -60,7 +62,8 @@ typedef struct CoreEnv {
     /* The call that follows (in_module) is that of a scheduled row; NULL: it has ended. May be NULL. Who restarts a worker that died
      * in between hands the row to CTL_DUE_DIED, so that a call that kills is not made again and again. */
     void (*due)(void *user, const CoreDue *due);
-    uint32_t slice_rows; /* of core_work; 0: its own measure */
+    uint32_t slice_rows;  /* of core_work; 0: its own measure */
+    uint32_t view_ms_max; /* how long a view may take; 0: any */
     /* Procedures, each on a thread of its own (strand.h). */
     uint32_t procedures_max;   /* at once */
     uint32_t procedure_ms_max; /* processor time that one may take without asking for anything; 0: any */

@@ -176,7 +176,7 @@ static void client_introduce(Core *c, const CallHeader *h, Client *client)
     if (client->subscriber)
         return;
     client->subscriber = true;
-    Caller caller = {.is_owner = client->owner};
+    Caller caller = {.is_owner = client->owner, .views = c->views};
     memcpy(caller.identity, client->identity, 32);
     const VersionShape *shape = client_shape(c, client);
     subs_client_add(c->subs, (ClientRef){h->slot, h->generation}, &caller, shape ? shape->nshapes : 0, shape ? shape->shapes : NULL);
@@ -274,7 +274,7 @@ void call_one_off(Core *c, const CallHeader *h, Client *client, Reader *in)
     uint32_t request_id = read_u32(in);
     Str query = read_str(in);
     ASSERT(!in->bad);
-    Caller caller = {.is_owner = client->owner};
+    Caller caller = {.is_owner = client->owner, .views = c->views};
     memcpy(caller.identity, client->identity, 32);
     Buf *f = frame_begin(c, FRAME_MESSAGE, h, 0);
     buf_put_u8(f, MSG_ONE_OFF_RESULT);

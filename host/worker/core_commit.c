@@ -234,6 +234,29 @@ static void send_update(Core *c, uint64_t call_seq, const Update *u, const Place
     c->env.frame(c->env.user, 2 * ncuts + 1, c->parts);
 }
 
+/* What tables' and views' changes mean to subscribers. */
+static const Update *evaluate(Core *c, uint32_t nchanges, const TableChange *changes, const ViewsEvaluation *views)
+{
+    uint32_t n = nchanges;
+    const TableChange *all = changes;
+    if (views->nchanges) {
+        TableChange *both = ARENA_ARRAY(&c->view_arena, TableChange, nchanges + views->nchanges);
+        memcpy(both, changes, nchanges * sizeof *both);
+        memcpy(both + nchanges, views->changes, views->nchanges * sizeof *both);
+        all = both;
+        n += views->nchanges;
+    }
+    return subs_evaluate(c->subs, n, all, views->nfailures, views->failures);
+}
+
+void core_send_changes(Core *c, uint32_t nchanges, const TableChange *changes, const ViewsEvaluation *views)
+{
+    const Update *u = subs_evaluate(c->subs, nchanges, changes, views->nfailures, views->failures);
+    send_subscription_failures(c, 0, u->nfailures, u->failures);
+    if (u->ngroups)
+        send_update(c, 0, u, NULL);
+}
+
 /* ---- the commit point ------------------------------------------------------------------------ */
 
 Status core_leave(Core *c, const Leaving *l, Error *err)
@@ -276,10 +299,14 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
 
     uint32_t nchanges = 0;
     const TableChange *changes = NULL;
-    if (subs_query_count(c->subs) || c->schema->nscheduled)
+    bool follow = views_follow(c->views);
+    if (subs_query_count(c->subs) || c->schema->nscheduled || follow)
         changes = txn_changes(e, &nchanges);
+    ViewsEvaluation views = {0};
+    if (nchanges && follow)
+        views = views_evaluate(c->views, nchanges, changes);
     if (nchanges && subs_query_count(c->subs))
-        update = subs_evaluate(c->subs, nchanges, changes);
+        update = evaluate(c, nchanges, changes, &views);
     if (nchanges && c->schema->nscheduled)
         schedule_reserve(c, nchanges, changes);
     ASSERT(l->h || !l->to_caller);
@@ -304,6 +331,7 @@ Status core_leave(Core *c, const Leaving *l, Error *err)
     if (nchanges && c->schema->nscheduled)
         schedule_follow(c, nchanges, changes, MAX(l->timestamp_us, c->env.clock_us(c->env.user)));
     txn_commit(e);
+    views_commit(c->views);
     return S_OK;
 }
 

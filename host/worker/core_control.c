@@ -282,6 +282,7 @@ static Status load(Core *c, Reader *in, Error *err)
     engine_set_schema(c->engine, &c->schema->image);
     schema_bind(c->schema, c->engine);
     c->subs = subs_new(c->engine);
+    core_views_load(c);
     c->state = CORE_LOADING;
     return S_OK;
 }

@@ -6,12 +6,14 @@
  *          core_control.c  control records: loading, initialising
  *          core_publish.c  the next version beside the running one: prepare, pause, migrate, export, swap
  *          core_schedule.c scheduled tables: timers, and what they start
+ *          core_view.c     running views for their readers
  *          core_procedure.c  procedures on their own threads, and how the engine is lent to them
  *          api.c           st_api: what a module sees of all this
  * Memory:  `schema` lives from load to swap; `arena` one call; every Buf is kept for the next call. */
 #ifndef HOST_WORKER_CORE_INT_H
 #define HOST_WORKER_CORE_INT_H
 
+#include "host/query/views.h"
 #include "host/schema/diff.h"
 #include "host/worker/core.h"
 #include "host/worker/strand.h"
@@ -78,6 +80,10 @@ struct st_call {
     Procedure *procedure; /* NULL: a reducer's call */
     st_call *outer;       /* a procedure's transaction: the procedure's own call, which it fails and leaves with */
     bool over;            /* the transaction has ended: the handle reaches nothing any more */
+    bool viewing;         /* a view: it reads only */
+    Views *noting;        /* what it reads is noted here; NULL: it is only tried */
+    uint32_t view_steps;
+    int64_t view_since_us;
     bool migrating;       /* `items` also names tables of the version in force: read-only */
     st_db db;
     st_reducer_ctx ctx;
@@ -153,6 +159,7 @@ struct Core {
     Engine *engine; /* made by LOAD */
     EngineLimits limits;
     Subs *subs;
+    Views *views;
     CoreSchema *schema, *next_schema;
     EngineNext *next_engine;
     bool migrated;  /* the functions of the pending migrations have run: they cannot run again on this preparation */
@@ -172,7 +179,8 @@ struct Core {
     size_t cuts_cap, parts_cap;
     uint32_t *renumber;
     size_t renumber_cap;
-    st_call call;
+    Arena view_arena; /* of the running view; afterwards of what became of it */
+    st_call call, view_call;
 };
 
 /* ---- answers (core_commit.c) ---- */
@@ -209,6 +217,13 @@ struct Leaving {
 /* Commit the open transaction: deltas, frames, then the record, then memory. Fails only with S_TOO_LARGE, having rolled
  * back. */
 MUST_CHECK Status core_leave(Core *c, const Leaving *l, Error *err);
+
+/* What changes of tables and views mean to subscribers, without a transaction: nobody's call. */
+void core_send_changes(Core *c, uint32_t nchanges, const TableChange *changes, const ViewsEvaluation *views);
+
+/* core_view.c */
+void core_views_load(Core *c);
+void core_views_swapped(Core *c);
 
 /* ---- calls ---- */
 

@@ -234,6 +234,7 @@ bool core_work(Core *c)
             drop_next(c);
         control_answer(c, CTL_PREPARE, status, &err);
     }
+    more |= views_evict(c->views);
     /* A preparation that follows needs its time for the calls: leftovers wait. */
     if (c->leftovers && c->state == CORE_READY)
         c->leftovers = engine_reap(c->engine, c->env.slice_rows ? c->env.slice_rows : REAP_ROWS);
@@ -386,6 +387,7 @@ static Status swap(Core *c, Error *err)
     plan_done(&c->schema->plan); /* it borrows from the definition that goes */
     schema_bind(c->schema, c->engine);
     schedule_rebuild(c, &old->image, carried);
+    views_set_schema(c->views, &c->schema->image);
     uint32_t nfailures;
     const UpdateFailure *failures;
     subs_schema_changed(c->subs, &nfailures, &failures);
@@ -394,6 +396,7 @@ static Status swap(Core *c, Error *err)
     c->leftovers = true;
     buf_reset(&c->changed_tables);
     send_subscription_failures(c, 0, nfailures, failures);
+    core_views_swapped(c);
     control_answer(c, CTL_SWAP, S_OK, NULL);
     core_schema_drop(old);
     return S_OK;

@@ -23,6 +23,7 @@ typedef struct LoadedModule {
     st_call_reducer **reducers;       /* by reducer id */
     st_call_procedure **procedures;   /* by position in the definition */
     st_call_handler **handlers;       /* the same */
+    void (**views)(void);             /* the same; of two types */
     void (*(*migration_calls))(void); /* of all operations, one after the other; NULL for those without a function */
 } LoadedModule;
 
@@ -708,10 +709,16 @@ static void add_function(Loader *l, const st_item *it, Str name)
         l->handlers[l->nhandlers++] = f;
         return;
     }
-    if (view) { /* rows: an array of the row type */
+    if (view) {
         const Type *row = convert(l, it->type, name, 0);
-        if (row)
-            f.ret = type_array(module_builder_arena(l->builder), row);
+        Arena *a = module_builder_arena(l->builder);
+        if (it->flags > (ST_ACCESS_PUBLIC | ST_F_ANONYMOUS | ST_F_QUERY | ST_F_OPTION) || it->flags & ST_F_EVENT ||
+            (it->flags & ST_F_QUERY && it->flags & ST_F_OPTION))
+            problem(l, "view %.*s is of a kind (0x%x) that this host does not know", STR_FMT(name), it->flags);
+        else if (row && it->flags & ST_F_QUERY)
+            f.ret = type_product(a, 1, &(Field){.name = STR("__query__"), .type = row});
+        else if (row)
+            f.ret = it->flags & ST_F_OPTION ? type_option(a, row) : type_array(a, row);
         l->views[l->nviews++] = f;
         return;
     }
@@ -768,7 +775,7 @@ static bool item_is_readable(const Loader *l, const st_item *it)
 {
     Str ignored;
     return mine(l, it, sizeof *it, _Alignof(st_item)) && text_at(l, it->name, NAME_BYTES_MAX, &ignored) && it->kind >= ST_ITEM_TABLE &&
-           it->kind <= ST_ITEM_ROUTE &&
+           it->kind <= ST_ITEM_VIEW_KEY &&
            (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored)) && (it->kind != ST_ITEM_ROUTE || route_is_readable(l, it));
 }
 
@@ -955,6 +962,13 @@ static void declare_functions(Loader *l)
     for (uint32_t i = 0; i < l->nviews; i++) {
         const FoundFunction *f = &l->views[i];
         module_builder_view(l->builder, f->name, f->item->flags & ST_ACCESS_PUBLIC, f->item->flags & ST_F_ANONYMOUS, f->ret);
+    }
+    for (uint32_t i = 0; i < l->nitems; i++) {
+        const st_item *it = l->items[i];
+        if (it->kind == ST_ITEM_VIEW_KEY && it->owner)
+            module_builder_view_key(l->builder, str_of(it->owner), str_of(it->name));
+        else if (it->kind == ST_ITEM_VIEW_KEY)
+            problem(l, "the key %s of a view does not say of which: build the module anew with spacetimedb.h", it->name);
     }
     for (uint32_t i = 0; i < l->ntables; i++) {
         const FoundTable *t = &l->tables[i];
@@ -1240,6 +1254,29 @@ static void bind_handlers(Loader *l, LoadedModule *m)
         problem(l, "HTTP handlers came out differently in the definition: a fault of the host");
 }
 
+static st_status call_view(Module *module, uint32_t id, const st_view_ctx *ctx, void *host)
+{
+    const LoadedModule *m = (const LoadedModule *)module;
+    if (!module->def->views[id].is_anonymous)
+        return ((st_call_view *)m->views[id])(ctx, ctx->api, host);
+    const st_anon_view_ctx anonymous = {.api = ctx->api, .call = ctx->call, .db = ctx->db, .database = ctx->database};
+    return ((st_call_anon_view *)m->views[id])(&anonymous, ctx->api, host);
+}
+
+static void bind_views(Loader *l, LoadedModule *m)
+{
+    const ModuleDef *def = m->module.def;
+    m->views = (void (**)(void))arena_alloc(&m->arena, (def->nviews + 1) * sizeof *m->views);
+    for (uint32_t i = 0; i < def->nviews; i++) {
+        const ViewDef *v = &def->views[i];
+        const FoundFunction *f = function_named(l->views, l->nviews, v->source_name);
+        if (!f || !f->item->type || v->row->size != f->item->type->size || v->is_anonymous != !!(f->item->flags & ST_F_ANONYMOUS))
+            problem(l, "view %.*s came out differently in the definition: a fault of the host", STR_FMT(v->name));
+        else
+            m->views[i] = f->item->call;
+    }
+}
+
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 bool loader_is_mapped(const char *path)
@@ -1329,6 +1366,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     bind_reducers(l, m);
     bind_procedures(l, m);
     bind_handlers(l, m);
+    bind_views(l, m);
     if (l->nproblems)
         return refuse(l, err);
     bind_migrations(l, m);
@@ -1339,6 +1377,7 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     m->module.call_reducer = call_reducer;
     m->module.call_procedure = call_procedure;
     m->module.call_handler = call_handler;
+    m->module.call_view = call_view;
     m->module.migrations = (Migrations){.n = l->nmigrations, .list = l->migrations};
     m->module.call_migration = l->nmigrations ? call_migration : NULL;
     m->module.nold_tables = l->nold_tables;

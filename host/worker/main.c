@@ -385,6 +385,7 @@ int main(void)
         .in_module = env_in_module,
         .due = env_due,
         .procedures_max = config.procedures_max,
+        .view_ms_max = config.view_ms_max,
         .procedure_ms_max = config.procedure_ms_max,
         .runaway = env_runaway,
         .wake = env_wake,

@@ -180,6 +180,7 @@ typedef struct WorkerConfig {
     uint32_t parent_pid;
     uint64_t data_bytes_max;   /* RLIMIT_DATA, 0: none */
     uint32_t procedures_max;   /* at once */
+    uint32_t view_ms_max;      /* how long a view may take, 0: any */
     uint32_t procedure_ms_max; /* processor time between two requests to the executor, 0: any */
     char module_dir[256];      /* the only directory the worker may read; absolute */
 } WorkerConfig;

@@ -21,7 +21,7 @@ static void run(Str text, const Caller *caller)
     if (sql_execute(&r, engine, text, caller, &err) == S_OK) {
         uint32_t n;
         const TableChange *changes = txn_changes(engine, &n);
-        subs_evaluate(subs, n, changes);
+        subs_evaluate(subs, n, changes, 0, NULL);
         sql_result_done(&r);
     } else {
         ASSERT(utf8_valid(str_of(err.text)));

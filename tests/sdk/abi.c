@@ -32,7 +32,8 @@ IS(ST_K_UNIT, 12); IS(ST_K_STRUCT, 13); IS(ST_K_ENUM, 14); IS(ST_K_SUM, 15); IS(
 IS(ST_K_RESULT, 18);
 IS(ST_ITEM_TABLE, 1); IS(ST_ITEM_INDEX, 2); IS(ST_ITEM_DEFAULT, 3); IS(ST_ITEM_SCHEDULE, 4); IS(ST_ITEM_FUNCTION, 5);
 IS(ST_ITEM_VIEW, 6); IS(ST_ITEM_UNIQUE, 7); IS(ST_ITEM_SEQUENCE, 8); IS(ST_ITEM_NAME, 9); IS(ST_ITEM_CASE, 10);
-IS(ST_ITEM_MIGRATION, 11); IS(ST_ITEM_OLD_TABLE, 12); IS(ST_ITEM_RULE, 13); IS(ST_ITEM_ROUTE, 14);
+IS(ST_ITEM_MIGRATION, 11); IS(ST_ITEM_OLD_TABLE, 12); IS(ST_ITEM_RULE, 13); IS(ST_ITEM_ROUTE, 14); IS(ST_ITEM_VIEW_KEY, 15);
+IS(ST_F_EVENT, 2); IS(ST_F_ANONYMOUS, 4); IS(ST_F_QUERY, 8); IS(ST_F_OPTION, 16);
 IS(ST_NAME_TABLE, 0); IS(ST_NAME_FUNCTION, 1); IS(ST_NAME_INDEX, 2); IS(ST_NAME_COLUMN, 3); IS(ST_CASE_NONE, 0); IS(ST_CASE_SNAKE, 1);
 IS(ST_MIGRATE_RENAME_TABLE, 1); IS(ST_MIGRATE_RENAME_COLUMN, 2); IS(ST_MIGRATE_DROP_TABLE, 3); IS(ST_MIGRATE_DROP_COLUMN, 4);
 IS(ST_MIGRATE_CONVERT_COLUMN, 5); IS(ST_MIGRATE_ADD_UNIQUE, 6); IS(ST_MIGRATE_ADD_PRIMARY_KEY, 7); IS(ST_MIGRATE_REPLACE_ROWS, 8);
@@ -75,5 +76,5 @@ AT(st_api, insert, 16); AT(st_api, update, 24); AT(st_api, find, 32); AT(st_api,
 AT(st_api, scan, 56); AT(st_api, next, 64); AT(st_api, alloc, 72); AT(st_api, fail, 80); AT(st_api, log, 88); AT(st_api, emit, 96);
 AT(st_api, tx_begin, 104); AT(st_api, tx_end, 112); AT(st_api, tx_abort, 120); AT(st_api, http, 128);
 AT(st_api, format, 136); AT(st_api, random, 144); AT(st_api, erase_row, 152);
-AT(st_api, claims, 160); AT(st_api, claim, 168); AT(st_api, stopwatch_start, 176); AT(st_api, stopwatch_end, 184); AT(st_api, sleep_until, 192);
-SIZE(st_api, 200, 8);
+AT(st_api, claims, 160); AT(st_api, claim, 168); AT(st_api, stopwatch_start, 176); AT(st_api, stopwatch_end, 184); AT(st_api, sleep_until, 192); AT(st_api, query, 200);
+SIZE(st_api, 208, 8);

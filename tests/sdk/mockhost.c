@@ -23,6 +23,7 @@ struct st_call {                          /* everything about one call hangs on 
     st_db db;
     bool doomed;
     bool tx_refused;
+    const char *queried;
     int emitted, logged, tx_retries, tx_begun, tx_aborted;
     char error[256], last_log[512];
     void **saved[ITEMS_MAX];
@@ -274,6 +275,7 @@ static st_str h_format(st_call *call, const char *format, ...)
     return (st_str){ copy_bytes(text, (size_t)n), (size_t)n };
 }
 static void h_random(st_call *call, void *buffer, size_t size) { CHECK(call); for (size_t i = 0; i < size; i++) ((uint8_t *)buffer)[i] = (uint8_t)(i * 37 + 200); }
+static st_status h_query(void *host, const char *sql) { CHECK(sql); ((st_call *)host)->queried = sql; return ST_OK; }
 static st_status h_emit(void *host, const void *row) { CHECK(row); ((st_call *)host)->emitted++; return ST_OK; }
 
 static void save(st_call *call)
@@ -341,7 +343,7 @@ static st_status h_sleep_until(st_proc_ctx *p, st_timestamp when)
 static const st_api api = {
     sizeof(st_api), ST_ABI_MAJOR, ST_ABI_MINOR, 0, h_insert, h_update, h_find, h_erase, h_count, h_scan, h_next, h_alloc,
     h_fail, h_log, h_emit, h_tx_begin, h_tx_end, h_tx_abort, h_http, h_format, h_random, h_erase_row,
-    h_claims, h_claim, h_stopwatch_start, h_stopwatch_end, h_sleep_until
+    h_claims, h_claim, h_stopwatch_start, h_stopwatch_end, h_sleep_until, h_query
 };
 
 /* ---- loading ---- */
@@ -422,7 +424,7 @@ static const st_module_desc *load(const char *path)
     for (uint32_t i = 0; i < item_count; i++) {
         const st_item *it = items[i], *owner = it->owner ? table_item(it->owner) : NULL;
         CHECK(it->name && (!it->owner || owner || it->kind == ST_ITEM_OLD_TABLE || it->kind == ST_ITEM_NAME ||
-                           it->kind == ST_ITEM_ROUTE));
+                           it->kind == ST_ITEM_ROUTE || it->kind == ST_ITEM_VIEW_KEY));
         if (it->type) check_type(it->type);
         if (it->ret) check_type(it->ret);
         switch (it->kind) {
@@ -449,7 +451,8 @@ static const st_module_desc *load(const char *path)
         case ST_ITEM_SCHEDULE: CHECK(owner && owner->type->fields[it->n].type->kind == ST_K_SCHEDULE); break;
         case ST_ITEM_ROUTE: CHECK(it->ptr && it->owner && function(it->name)->flags == ST_FN_HTTP_HANDLER); break;
         case ST_ITEM_FUNCTION: CHECK(it->call && it->flags <= ST_FN_HTTP_HANDLER && !it->ret == (it->flags != ST_FN_PROCEDURE)); break;
-        case ST_ITEM_VIEW: CHECK(it->call && it->type); break;
+        case ST_ITEM_VIEW: CHECK(it->call && it->type && !((it->flags & ST_F_QUERY) && (it->flags & ST_F_OPTION))); break;
+        case ST_ITEM_VIEW_KEY: CHECK(it->owner && function(it->owner)->kind == ST_ITEM_VIEW); break;
         case ST_ITEM_SEQUENCE: CHECK(owner && ((const st_sequence *)it->ptr)->increment); break;
         case ST_ITEM_NAME: CHECK(it->ptr && it->flags <= ST_NAME_COLUMN && !it->owner == (it->flags < ST_NAME_INDEX)); break;
         case ST_ITEM_CASE: CHECK(it->flags <= ST_CASE_SNAKE); break;
@@ -627,6 +630,9 @@ static void play_full(void)                    /* tests/sdk/modules/full.c: view
     CHECK(((st_call_view *)function("me")->call)(&view, &api, call) == ST_OK && call->emitted == 1);
     st_anon_view_ctx anon = { .api = &api, .call = call, .db = &call->db };
     CHECK(((st_call_anon_view *)function("totals")->call)(&anon, &api, call) == ST_OK && call->emitted == 2);
+    CHECK(((st_call_view *)function("my_name")->call)(&view, &api, call) == ST_OK && call->emitted == 3);
+    CHECK(function("my_name")->flags == (ST_ACCESS_PUBLIC | ST_F_OPTION) && function("lobby")->flags == (ST_ACCESS_PUBLIC | ST_F_QUERY | ST_F_ANONYMOUS));
+    CHECK(((st_call_anon_view *)function("lobby")->call)(&anon, &api, call) == ST_OK && !strcmp(call->queried, "SELECT * FROM message WHERE room = 0"));
 
     struct { st_str url; uint32_t room; } args = { ST_S("http://x.invalid"), room9 };
     uint64_t id = 0;
@@ -762,6 +768,7 @@ static void play_guest(void)                   /* tests/sdk/cpp/guest.cc: the sa
     CHECK(((st_call_view *)function("mine")->call)(&view, &api, call) == ST_OK && call->emitted == 1);
     st_anon_view_ctx anon = { .api = &api, .call = call, .db = &call->db };
     CHECK(((st_call_anon_view *)function("origin")->call)(&anon, &api, call) == ST_OK && call->emitted == 2);
+    CHECK(((st_call_view *)function("written")->call)(&view, &api, call) == ST_OK && !strcmp(call->queried, "SELECT * FROM entry WHERE author = :sender"));
     struct { st_str url; } args = { ST_S("http://x.invalid") };
     uint64_t id = 0;
     st_proc_ctx proc = { .api = &api, .call = call };

@@ -37,7 +37,7 @@ static uint64_t touch(Engine *e, Subs *s, uint64_t id, const Update **ret)
     MUST(table_update(engine_table(e, 0), 0, &row, &stored, err));
     const TableChange *changes = txn_changes(e, &count);
     uint64_t start = clock_monotonic_ns();
-    const Update *u = subs_evaluate(s, count, changes);
+    const Update *u = subs_evaluate(s, count, changes, 0, NULL);
     uint64_t ns = clock_monotonic_ns() - start;
     txn_commit(e);
     if (ret)

@@ -214,11 +214,11 @@ static void deltas_add_up_to_a_fresh_evaluation(void **state)
                 random_write(e);
             const TableChange *changes = txn_changes(e, &nchanges);
             if (pick(8) == 0) { /* computed, then given up: nobody may remember */
-                subs_evaluate(s, nchanges, changes);
+                subs_evaluate(s, nchanges, changes, 0, NULL);
                 txn_rollback(e);
                 break;
             }
-            deliver(e, subs_evaluate(s, nchanges, changes));
+            deliver(e, subs_evaluate(s, nchanges, changes, 0, NULL));
             txn_commit(e);
         }
         }

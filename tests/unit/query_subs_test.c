@@ -83,7 +83,7 @@ static const Update *transact(World *w, const char *const *sql)
     }
     uint32_t n;
     const TableChange *changes = txn_changes(w->e, &n);
-    const Update *u = subs_evaluate(w->subs, n, changes);
+    const Update *u = subs_evaluate(w->subs, n, changes, 0, NULL);
     txn_commit(w->e);
     return u;
 }

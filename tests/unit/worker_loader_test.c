@@ -826,7 +826,9 @@ static void test_damaged_records(void **state)
          "old table o, column n: attributes (0x40)"},
         {"ST_OLD_TABLE(1, o, t, (uint64_t, id, PK), (uint32_t, a));\nST_MIGRATION(1, \"m\", ST_DROP_TABLE(x));\nST_DEFAULT(o, a, 1);",
          "the default a belongs to a table that the module does not declare"},
-        {ITEM("x", "15, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
+        {ITEM("x", "ST_ITEM_VIEW_KEY, 0, \"odd\""), "the key odd of a view does not say of which"},
+        {ITEM("x", "ST_ITEM_VIEW_KEY, 0, \"a\", 0, 0, \"ghost\""), "view primary key: there is no view `ghost`"},
+        {ITEM("x", "16, 0, \"odd\""), "is damaged, or of a kind that this host does not know"},
     };
     char source[3000];
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -6,6 +6,7 @@ ST_CASE(NONE);
 
 ST_ENUM(mood, HAPPY, SAD);
 ST_STRUCT(point, (double, x), (double, y));
+ST_STRUCT(corner, (int32_t, x), (int32_t, y));
 ST_SUM(thing, (st_unit, none), (st_str, link), (point, place));
 ST_OPTION(point); ST_ARRAY(point); ST_RESULT(point, st_str);
 
@@ -110,6 +111,13 @@ ST_VIEW(mine, PUBLIC, entry)
             return ST_E_USER;
     return ST_OK;
 }
+ST_QUERY_VIEW(written, PUBLIC, entry) { return entry_query(out, "SELECT * FROM entry WHERE author = :sender"); }
+ST_ANON_OPTION_VIEW(origin_of, PUBLIC, corner)
+{
+    corner p{};
+    return corner_emit(out, &p);
+}
+ST_VIEW_KEY(origin_of, x);
 ST_ANON_VIEW(origin, PUBLIC, point)
 {
     point p{};

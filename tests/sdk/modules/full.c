@@ -98,6 +98,14 @@ ST_ANON_VIEW(totals, PUBLIC, total) {
     total t = { message_count(ctx->db) };
     return total_emit(out, &t);
 }
+ST_STRUCT(called, (uint32_t, id), (st_str, name));
+ST_OPTION_VIEW(my_name, PUBLIC, called) {
+    const user *u = user_find_by_identity(ctx->db, ctx->sender);
+    called c = { .id = 1, .name = u ? u->name.some ? u->name.v : ST_S("") : ST_S("nobody") };
+    return called_emit(out, &c);
+}
+ST_VIEW_KEY(my_name, id);
+ST_ANON_QUERY_VIEW(lobby, PUBLIC, message) { return message_query(out, "SELECT * FROM message WHERE room = 0"); }
 ST_PROCEDURE(import_text, uint64_t, (st_str, url), (uint32_t, room)) {
     st_http_request q = { .url = url };
     st_http_response r;
