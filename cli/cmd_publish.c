@@ -173,17 +173,6 @@ static void print_clients(const Js *clients)
     cli_out(buf_str(&out));
 }
 
-static void print_notices(const Js *notices)
-{
-    for (const Js *n = js_is(notices, JS_ARRAY) ? notices->first : NULL; n; n = n->next) {
-        OWN(buf) Buf out = {0};
-        buf_put_text(&out, "Note: ");
-        put_clean(&out, js_str(n), false);
-        buf_put_text(&out, "\n");
-        cli_out(buf_str(&out));
-    }
-}
-
 static void show_plan(const Publishing *p)
 {
     print_text(js_str(js_get(p->answer, "migrate_plan")), p->c->color_out && !p->json);
@@ -193,7 +182,6 @@ static void show_plan(const Publishing *p)
         cli_out(STR("\nSQL, in one transaction:\n"));
         print_text(sql, false);
     }
-    print_notices(js_get(p->answer, "notices"));
 }
 
 static void refuse(Publishing *p, DeleteData mode)
@@ -316,8 +304,6 @@ static const Js *report(const Publishing *p, const HttpRequest *r, const HttpRes
     put_clean(&out, identity, false);
     buf_put_text(&out, "\n");
     cli_out(buf_str(&out));
-    if (!p->answer) /* else the plan has told */
-        print_notices(js_get(ok, "notices"));
     return ok;
 }
 
@@ -343,7 +329,6 @@ static void print_json(const Publishing *p, const Js *result)
     json_member(&out, "plan", js_get(p->answer, "plan"));
     json_member(&out, "sql", js_get(p->answer, "sql"));
     json_member(&out, "clients", js_get(p->answer, "clients"));
-    json_member(&out, "notices", p->answer ? js_get(p->answer, "notices") : js_get(result, "notices"));
     json_member(&out, "executed", js_get(p->answer, "executed"));
     json_member(&out, "result", result);
     buf_put_text(&out, "}\n");

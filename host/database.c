@@ -963,6 +963,23 @@ void database_unwatch(Database *db)
 
 /* ---- after a crash ---- */
 
+/* A query set that the worker died of when it was registered again. */
+static void end_query_set(Slot *s, uint32_t set_id, uint64_t offset, const char *why)
+{
+    OWN(buf) Buf message = {0};
+    char text[512];
+    snprintf(text, sizeof text, "the subscription ended with the module's process, which computed it: %s", why);
+    server_subscription_error(&message, NULL, set_id, str_of(text));
+    NetPiece piece = {.bytes = buf_bytes(&message)};
+    if (s->client)
+        net_client_send(s->client, offset, NET_NOT_HELD, 1, &piece);
+    for (uint32_t k = 0; k < s->nsets; k++)
+        if (s->sets[k].id == set_id) {
+            query_set_drop(s, k);
+            break;
+        }
+}
+
 void database_settle_dead_worker(Database *db, uint64_t offset)
 {
     Link *link = db->link;
@@ -990,11 +1007,16 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         memcpy(&h, p + 4, sizeof h);
         if (h.call_seq != current)
             continue;
-        if (h.flags & CALL_SILENT) /* registering again is repeated, and nobody waits for it */
-            break;
         char text[512];
         Reader r = reader_of(bytes_of(p + 4 + sizeof h, load_u32(p) - sizeof h));
         Slot *s = slot_of(db, h.slot, h.generation);
+        if (h.flags & CALL_SILENT) { /* registering again is repeated, and nobody waits for it; but a view may kill its worker each time */
+            if (s && h.kind == CALL_SUBSCRIBE) {
+                (void)read_u32(&r);
+                end_query_set(s, read_u32(&r), offset, link->exit_text);
+            }
+            break;
+        }
         uint32_t request_id = (h.kind >= CALL_REDUCER && h.kind <= CALL_ONE_OFF) || h.kind == CALL_HANDLER ? read_u32(&r) : 0;
         uint32_t set_id = h.kind == CALL_SUBSCRIBE || h.kind == CALL_UNSUBSCRIBE ? read_u32(&r) : 0;
         Str name = h.kind == CALL_REDUCER || h.kind == CALL_PROCEDURE || h.kind == CALL_HANDLER ? read_str(&r) : STR("query");

@@ -151,10 +151,6 @@ static void answer_success(Publishing *p, const char *what)
     else
         buf_put_text(&p->body, "null");
     buf_printf(&p->body, ",\"database_identity\":\"%s\",\"op\":\"%s\"", hex, what);
-    if (p->def) {
-        buf_put_text(&p->body, ",\"notices\":");
-        report_notices(&p->body, p->def);
-    }
     buf_put_text(&p->body, "}}");
 }
 
@@ -301,7 +297,6 @@ static void publish_new_work(Operation *op)
     else
         p->swapped = true;
     logs_system(db->logs, 2, "Database initialized");
-    log_notices(db, db->image.def ? db->image.def : p->def);
 }
 
 static void publish_new_after(Operation *op)
@@ -427,7 +422,6 @@ static void publish_update_work(Operation *op)
         logs_system(db->logs, 2, "Updated program to %s", hex);
         if (!p->clear)
             logs_system(db->logs, 2, "Database updated");
-        log_notices(db, p->def);
         answer_success(p, "updated");
     } else if (!p->status) {
         logs_system(db->logs, 0, "Database update failed: %s", err->text);

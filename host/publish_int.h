@@ -62,8 +62,6 @@ void publish_arm(Link *link);
 MUST_CHECK Status publish_update(Publishing *p, Error *err);
 
 /* publish_report.c */
-void report_notices(Buf *json, const ModuleDef *def); /* a JSON array: what is stored but does not run in this edition */
-void log_notices(Database *db, const ModuleDef *def);
 void report_preview(Publishing *p); /* the answer to pre_publish [job thread] */
 void migration_token(char out[80], const uint8_t identity[32], const uint8_t old_hash[32], const uint8_t new_hash[32]);
 

@@ -1,4 +1,4 @@
-/* publish_report.c - what a publish tells people and programs: the preview's answer, which connected clients it would disturb, notices. */
+/* publish_report.c - what a publish tells people and programs: the preview's answer, and which connected clients it would disturb. */
 #include "host/publish_int.h"
 #include "host/wire/identity.h"
 #include "host/wire/sats_json.h"
@@ -33,45 +33,19 @@ void migration_token(char out[80], const uint8_t identity[32], const uint8_t old
     hash_hex_reversed(out, hash);
 }
 
-/* ---- what does not run ---- */
-
-typedef void (*Say)(void *to, const char *text);
-
-static void say_notices(const ModuleDef *def, Say say, void *to)
-{
-    char text[300];
-    for (uint32_t i = 0; i < def->nviews; i++) {
-        snprintf(text, sizeof text, "view `%.*s` is declared, but this edition does not compute views yet: reading it is an error",
-                 STR_FMT(def->views[i].name));
-        say(to, text);
-    }
-}
+/* ---- connected clients ---- */
 
 typedef struct Items {
     Buf *json;
     bool any;
 } Items;
 
-static void say_json(void *to, const char *text)
+static void say_json(Items *items, const char *text)
 {
-    Items *items = to;
     buf_put_text(items->json, items->any ? "," : "");
     json_string(items->json, str_of(text));
     items->any = true;
 }
-
-void report_notices(Buf *json, const ModuleDef *def)
-{
-    Items items = {json, false};
-    buf_put_text(json, "[");
-    say_notices(def, say_json, &items);
-    buf_put_text(json, "]");
-}
-
-static void say_log(void *to, const char *text) { logs_system(((Database *)to)->logs, 1, "%s", text); }
-void log_notices(Database *db, const ModuleDef *def) { say_notices(def, say_log, db); }
-
-/* ---- connected clients ---- */
 
 static bool is_word(char c)
 {
@@ -292,8 +266,7 @@ void report_preview(Publishing *p)
     json_string(&p->body, buf_str(&sql));
     buf_put_text(&p->body, ",\"clients\":[");
     buf_put_bytes(&p->body, buf_bytes(&clients));
-    buf_put_text(&p->body, "],\"notices\":");
-    report_notices(&p->body, p->def);
+    buf_put_text(&p->body, "]");
     if (p->dry_run)
         buf_printf(&p->body, ",\"executed\":{\"duration_us\":%llu}", (unsigned long long)p->executed_us);
     buf_put_text(&p->body, "}}");

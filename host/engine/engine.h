@@ -98,6 +98,9 @@ bool engine_next_is_copy(const EngineNext *next, uint32_t position);
 Engine *engine_next_lend(EngineNext *next);
 void engine_next_unlend(EngineNext *next);
 
+/* A table of the next schema, to be read between transactions: that of a finished preparation, before anything else happens to it. */
+Table *engine_next_table(EngineNext *next, uint32_t position);
+
 /* Rows of a table of the next schema as ROWs of commit.h, in pieces of about `bytes_max`; for storage to write them to PostgreSQL. No
  * transaction of the old engine meanwhile. `cursor` begins at 0; UINT64_MAX afterwards: that was all. */
 void engine_next_export(const EngineNext *next, uint32_t position, uint64_t *cursor, size_t bytes_max, Buf *out, uint32_t *ret_nrows);

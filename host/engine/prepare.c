@@ -774,6 +774,32 @@ void prepare_follow(EngineNext *n)
     e->open = open;
 }
 
+/* ---- reading ahead ---- */
+
+/* A carried-over table is still the old one: what reads it by the next definition gets a table of its own, with the old rows and the next
+ * indexes, some of which are the old ones. */
+Table *engine_next_table(EngineNext *n, uint32_t position)
+{
+    ASSERT(!n->failed && n->at == n->image.def->ntables && position < n->at);
+    NextTable *x = &n->tables[position];
+    if (x->table)
+        return x->table;
+    Table *t = ARENA_NEW(&x->arena, Table);
+    *t = *x->kept;
+    t->shape = x->shape;
+    t->uniques = ARENA_ARRAY(&x->arena, HashIndex, x->shape->nuniques);
+    t->btrees = ARENA_ARRAY(&x->arena, BTree, MAX(x->shape->nbtrees, 1u));
+    for (uint32_t i = 0; i < x->shape->nuniques; i++) {
+        t->uniques[i] = x->uniques_from[i] >= 0 ? x->kept->uniques[x->uniques_from[i]] : x->uniques[i];
+        t->uniques[i].key = &x->shape->uniques[i];
+    }
+    for (uint32_t i = 0; i < x->shape->nbtrees; i++) {
+        t->btrees[i] = x->btrees_from[i] >= 0 ? x->kept->btrees[x->btrees_from[i]] : x->btrees[i];
+        t->btrees[i].key = &x->shape->btrees[i];
+    }
+    return t;
+}
+
 /* ---- what storage takes from us ---- */
 
 void engine_next_sequences(const EngineNext *n, Buf *out, uint16_t *ret_nsequences)

@@ -223,6 +223,8 @@ void core_send_changes(Core *c, uint32_t nchanges, const TableChange *changes, c
 
 /* core_view.c */
 void core_views_load(Core *c);
+/* Would the next version's code compute what subscriptions hold? Its tables are prepared, and no calls run. */
+MUST_CHECK Status core_views_try(Core *c, Error *err);
 void core_views_swapped(Core *c);
 
 /* ---- calls ---- */

@@ -329,6 +329,7 @@ static Status pause_calls(Core *c, Error *err)
         TRY(run_functions(c, err));
         c->migrated = true;
     }
+    TRY(core_views_try(c, err));
     c->state = CORE_PAUSED;
     answer_paused(c);
     return S_OK;

@@ -61,6 +61,23 @@ void core_views_load(Core *c)
     subs_use_views(c->subs, c->views);
 }
 
+static Status run_next(void *user, uint32_t view, const uint8_t sender[32], Error *err)
+{
+    Core *c = user;
+    return run(c, c->next_schema, NULL, view, sender, err);
+}
+
+Status core_views_try(Core *c, Error *err)
+{
+    CoreSchema *next = c->next_schema;
+    for (uint32_t i = 0; i < next->image.def->ntables; i++)
+        next->tables[i].table = engine_next_table(c->next_engine, i);
+    c->env.in_module(c->env.user, CALL_SEQ_CONTROL);
+    Status status = views_try(c->views, next->image.def, run_next, c, err);
+    c->env.in_module(c->env.user, 0);
+    return status == S_OK ? S_OK : (CONTEXT(err, "the new version's code cannot compute what clients subscribe to"), status);
+}
+
 /* Live results by the code of the new version; what differs goes to their subscribers. */
 void core_views_swapped(Core *c)
 {

@@ -1,4 +1,4 @@
-// A publish as operators and programs see it: the preview and its dry run, the report of connected clients, the history, notices,
+// A publish as operators and programs see it: the preview and its dry run, the report of connected clients, the history,
 // a table that somebody has locked, breaking changes that disconnect, and calls that go on while the next version is prepared.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -20,13 +20,6 @@ ST_MODULE(pulse, "1.0.0");
 ST_TABLE(left, PUBLIC, (uint64_t, id, PK_AUTO), (uint32_t, by));
 ST_EVENT_TABLE(beat, PUBLIC, (uint32_t, n)${n > 1 ? ', (uint32_t, m)' : ''});
 ST_CLIENT_DISCONNECTED(gone) { left l = { .by = ${n} }; return left_insert(ctx->db, &l); }`);
-const future = compileText('future', `#include "spacetimedb.h"
-ST_MODULE(future, "1.0.0");
-ST_TABLE(alarm, PUBLIC, (uint64_t, id, PK_AUTO), (st_schedule_at, at));
-ST_REDUCER(ring, (alarm, row)) { (void)ctx; (void)row; return ST_OK; }
-ST_SCHEDULE(alarm, at, ring);
-ST_VIEW(mine, PUBLIC, alarm) { (void)ctx; (void)out; return ST_OK; }
-ST_PROCEDURE(fetch, uint32_t) { (void)ctx; *ret = 1; return ST_OK; }`);
 
 const host = await new Host().start();
 const other = await (await fetch(`${host.url}/v1/identity`, { method: 'POST' })).json();
@@ -186,14 +179,6 @@ test('a breaking change needs consent, disconnects with 1001, and the new module
     const rows = await host.sql('pulse', 'SELECT by FROM left');
     return rows.length === 1 && Number(rows[0][0]) === 2;
   });
-});
-
-test('what is stored but does not run yet is said at publish', async () => {
-  const r = await host.mustPublish('future', future);
-  assert.equal(r.notices.length, 1);
-  assert.match(r.notices.join('\n'), /view `mine`/);
-  assert.match((await host.logs('future')).map(l => l.message).join('\n'), /view `mine`/);
-  assert.equal((await host.call('future', 'fetch', [])).status, 200);
 });
 
 await main(() => host.stop());
