@@ -117,7 +117,7 @@ soak: ## random migrations, 2,000 publishes (MIGRATION_ROUNDS, MIGRATION_SEED), 
 	@$(BUILD)/tests/tools/sim --rounds 20000
 bench: ## figures as ratios within one run, against what users would pick instead
 	@packaging/install-deps.sh build run test
-	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@$(MAKE) --no-print-directory $(JOBS) all tools $(BUILD)/tests/query_views_test
 	@BUILD=$(BUILD) tests/bench/run.sh
 
 # ---- sanitizers, fuzzing, lint ----

@@ -132,6 +132,60 @@ done >"$work/load"
 note "a million rows: opened in $(median <"$work/load") us; COPY binary takes $(median <"$work/copy") us"
 figure load_1000000_rows "$(median <"$work/load")" "$(median <"$work/copy")" 3 at-most
 
+# The worker of the same million rows is killed: until a call is answered again; against the same after a cold start.
+settled_call() { call ledger transfer '[0, 1, 1]'; }
+for i in 1 2 3; do
+  stop_host
+  start_host
+  t0=$(date +%s%N)
+  settled_call
+  echo $((($(date +%s%N) - t0) / 1000)) >>"$work/cold"
+  sleep 12 # a worker that lived this long did not die at once: no pause before the next
+  t0=$(date +%s%N)
+  pkill -KILL -P "$host_pid" -f 'spacetimedb-worker ledger$'
+  settled_call
+  echo $((($(date +%s%N) - t0) / 1000)) >>"$work/crash"
+done
+note "a million rows: a call answered $(median <"$work/crash") us after its worker was killed; $(median <"$work/cold") us after a cold start"
+figure restart_after_crash "$(median <"$work/crash")" "$(median <"$work/cold")" 1.2 at-most
+
+# Scheduled rows that are due, against calls of the same function by clients.
+cat >"$work/clock.c" <<'C'
+#include "spacetimedb.h"
+ST_MODULE(clock, "1.0.0");
+ST_TABLE(count, PUBLIC, (uint32_t, id, PK), (uint64_t, n));
+ST_TABLE(job, PRIVATE, (uint64_t, id, PK_AUTO), (st_schedule_at, at));
+static st_status tick(st_reducer_ctx *ctx) {
+    const count *old = count_find_by_id(ctx->db, 1);
+    count c = { .id = 1, .n = old ? old->n + 1 : 1 };
+    return old ? count_update_by_id(ctx->db, &c) : count_insert(ctx->db, &c);
+}
+ST_REDUCER(due, (job, row)) { (void)row; return tick(ctx); }
+ST_SCHEDULE(job, at, due);
+ST_REDUCER(transfer, (uint32_t, payer), (uint32_t, payee), (int64_t, amount)) { (void)payer; (void)payee; (void)amount; return tick(ctx); }
+ST_REDUCER(fill, (uint32_t, n)) {
+    for (uint32_t i = 0; i < n; i++) { job j = { .at = st_at(ctx->timestamp) }; st_status s = job_insert(ctx->db, &j); if (s) return s; }
+    count_clear(ctx->db);
+    return ST_OK;
+}
+C
+cc -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -I sdk "$work/clock.c" -o "$work/clock.so"
+curl -sf "${auth[@]}" -X PUT --data-binary @"$work/clock.so" "$url/v1/database/clock" >/dev/null
+rows=200000
+call clock fill "[$rows]"
+t0=$(date +%s%N)
+until curl -sf "${auth[@]}" -d 'SELECT n FROM count' "$url/v1/database/clock/sql" | grep -q "\[$rows\]"; do sleep 0.02; done
+scheduled=$(awk -v n=$rows -v ns=$(($(date +%s%N) - t0)) 'BEGIN { print n / ns * 1e9 }')
+read -r direct _ < <("$client" load "$port" clock 32 40 "$seconds" 100000 uniform)
+note "scheduled reducers $scheduled/s; the same function called by clients $direct/s"
+figure scheduled_against_calls "$scheduled" "$direct" 0.2 at-least
+
+# A write past 10,000 results of views that have not read it, against one past two.
+for i in 1 2 3 4 5; do "$build/tests/query_views_test" 2>/dev/null; done |
+  sed -n 's/^# a write past [0-9]* results of views: \([0-9]*\) ns; past two: \([0-9]*\) ns$/\1 \2/p' >"$work/views"
+note "a write past 10,000 results of views: $(cut -d' ' -f1 <"$work/views" | median) ns; past two: $(cut -d' ' -f2 <"$work/views" | median) ns"
+figure write_past_10000_views "$(cut -d' ' -f1 <"$work/views" | median)" "$(cut -d' ' -f2 <"$work/views" | median)" 1.1 at-most
+
 # How long a caller waits while a publish adds a defaulted column, against that ALTER TABLE and an empty commit in psql; with 1,000,000 rows and with 10,000.
 version_with() { # COLUMNS: the ledger with so many columns more
   local columns= defaults= i

@@ -22,6 +22,7 @@ test('init writes a module that builds, publishes and runs as it is', async () =
   // What its README says to try.
   host.mustCli(['call', 'my-app', 'add', 'Ada']);
   assert.match(host.mustCli(['call', 'my-app', 'count_people']), /^1\s*$/m);
+  assert.match(host.mustCli(['sql', 'my-app', 'SELECT visits, online FROM my_visits']), /\| *true/);
   host.mustCli(['call', 'my-app', 'remind_me', '0', 'tea']);
   await until('the reminder', () => /Reminder: tea/.test(host.mustCli(['logs', 'my-app'])));
 });
