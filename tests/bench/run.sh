@@ -133,17 +133,18 @@ note "a million rows: opened in $(median <"$work/load") us; COPY binary takes $(
 figure load_1000000_rows "$(median <"$work/load")" "$(median <"$work/copy")" 3 at-most
 
 # The worker of the same million rows is killed: until a call is answered again; against the same after a cold start.
-settled_call() { call ledger transfer '[0, 1, 1]'; }
+from=0
+answered_call() { from=$((from + 2)) && call ledger transfer "[$from, $((from + 1)), 1]"; } # each account has 1
 for i in 1 2 3; do
   stop_host
   start_host
   t0=$(date +%s%N)
-  settled_call
+  answered_call
   echo $((($(date +%s%N) - t0) / 1000)) >>"$work/cold"
   sleep 12 # a worker that lived this long did not die at once: no pause before the next
   t0=$(date +%s%N)
   pkill -KILL -P "$host_pid" -f 'spacetimedb-worker ledger$'
-  settled_call
+  answered_call
   echo $((($(date +%s%N) - t0) / 1000)) >>"$work/crash"
 done
 note "a million rows: a call answered $(median <"$work/crash") us after its worker was killed; $(median <"$work/cold") us after a cold start"
@@ -178,7 +179,7 @@ until curl -sf "${auth[@]}" -d 'SELECT n FROM count' "$url/v1/database/clock/sql
 scheduled=$(awk -v n=$rows -v ns=$(($(date +%s%N) - t0)) 'BEGIN { print n / ns * 1e9 }')
 read -r direct _ < <("$client" load "$port" clock 32 40 "$seconds" 100000 uniform)
 note "scheduled reducers $scheduled/s; the same function called by clients $direct/s"
-figure scheduled_against_calls "$scheduled" "$direct" 0.2 at-least
+figure scheduled_against_calls "$scheduled" "$direct" 0.5 at-least
 
 # A write past 10,000 results of views that have not read it, against one past two.
 for i in 1 2 3 4 5; do "$build/tests/query_views_test" 2>/dev/null; done |
