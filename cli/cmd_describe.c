@@ -1,6 +1,7 @@
 /* cmd_describe.c - `spacetime describe`: the definition, for people or as JSON. */
 #include "cli/http.h"
 #include "cli/schema.h"
+#include "cli/state.h"
 
 #include <stdio.h>
 
@@ -85,7 +86,11 @@ int cmd_describe(Cli *c, const Args *a)
     const char *token = target_token(c, a, &t);
     target_identity(c, &t);
     HttpRequest r = {.url = cli_text(c, "%s/v1/database/%s/schema?version=10", t.url, t.identity), .token = token};
+    const Js *status = arg_given(a, "json") || kind ? NULL : get_status(c, t.url);
+    const char *state = status ? database_state(c, status, str_of(t.identity)) : NULL;
     HttpResponse answer = http_send(c, &r);
+    if (answer.status != 200 && state) /* a database that is stopped cannot tell its schema */
+        printf("State: %s\n", state);
     http_expect_ok(c, &r, &answer);
     Schema s;
     Error err = {0};
@@ -111,6 +116,8 @@ int cmd_describe(Cli *c, const Args *a)
     } else if (reducer) {
         print_function(&out, "reducer", reducer);
     } else {
+        if (state)
+            buf_printf(&out, "State: %s\n\n", database_state(c, get_status(c, t.url), str_of(t.identity)));
         print_all(&out, &s);
     }
     cli_out(buf_str(&out));

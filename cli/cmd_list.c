@@ -1,6 +1,7 @@
 /* cmd_list.c - `spacetime list`: the databases of the identity that is logged in. */
 #include "cli/http.h"
 #include "cli/json_scan.h"
+#include "cli/state.h"
 #include "cli/table.h"
 
 #include <stdio.h>
@@ -30,9 +31,12 @@ int cmd_list(Cli *c, const Args *a)
         printf("No databases found for %s.\n", me);
         return 0;
     }
-    TextTable table = text_table_new(&c->arena, 2);
+    const Js *status = get_status(c, t.url);
+    TextTable table = text_table_new(&c->arena, status ? 3 : 2);
     text_table_cell(&table, STR("Database Name(s)"));
     text_table_cell(&table, STR("Identity"));
+    if (status)
+        text_table_cell(&table, STR("State"));
     OWN(buf) Buf names = {0};
     for (const Js *i = identities->first; i; i = i->next) {
         const Js *list = js_get(get_json(c, cli_text(c, "%s/v1/database/%.*s/names", t.url, STR_FMT(js_str(i)))), "names");
@@ -41,6 +45,8 @@ int cmd_list(Cli *c, const Args *a)
             buf_printf(&names, "%s%.*s", names.len ? ", " : "", STR_FMT(js_str(n)));
         text_table_cell(&table, buf_str(&names));
         text_table_cell(&table, js_str(i));
+        if (status)
+            text_table_cell(&table, str_of(database_state(c, status, js_str(i))));
     }
     OWN(buf) Buf out = {0};
     buf_printf(&out, "Associated databases for user %s:\n\n", me);

@@ -229,6 +229,18 @@ int cmd_server_status(Cli *c, const Args *a)
     OWN(buf) Buf out = {0};
     buf_printf(&out, "Server: %s\nVersion: %.*s\nUptime: %lld s\nStorage: %.*s\n\n", url, STR_FMT(js_str(js_get(v, "version"))),
                (long long)js_int(js_get(v, "uptime_seconds"), 0), STR_FMT(js_str(js_get(v, "storage"))));
+    const Js *contained = js_get(v, "containment");
+    if (js_is(contained, JS_OBJECT)) {
+        Str missing = js_str(js_get(contained, "missing"));
+        out.len -= 1; /* the empty line comes behind */
+        buf_printf(&out, "Workers: %s", js_get(contained, "confined") && str_is(js_get(contained, "confined")->text, "true") ? "confined" : "NOT confined");
+        buf_printf(&out, " (Landlock ABI %lld, seccomp: %.*s, a user for each database: %.*s)\n", (long long)js_int(js_get(contained, "landlock_abi"), 0),
+                   STR_FMT(js_get(contained, "seccomp") ? js_get(contained, "seccomp")->text : STR("?")),
+                   STR_FMT(js_get(contained, "own_users") ? js_get(contained, "own_users")->text : STR("?")));
+        if (missing.len)
+            buf_printf(&out, "Missing: %.*s\n", STR_FMT(missing));
+        buf_put_text(&out, "\n");
+    }
     static const char *const keys[] = {"name", "identity", "state", "durable", "materialised", "blocked_by", "error"};
     TextTable t = text_table_new(&c->arena, COUNT_OF(keys));
     for (size_t i = 0; i < COUNT_OF(keys); i++)

@@ -365,7 +365,10 @@ static void server_status(Host *h, NetRequest *req)
     buf_printf(&body, "{\"version\":\"%s\",\"uptime_seconds\":%lld,\"storage\":", SPACETIME_VERSION,
                (long long)((clock_wall_us() - h->started_us) / 1000000));
     json_string(&body, str_of(storage_describe(h->storage)));
+    buf_put_text(&body, ",\"containment\":");
+    containment_to_json(&body, &h->containment);
     buf_put_text(&body, ",\"databases\":[");
+    uint64_t now = clock_monotonic_ns();
     bool first = true;
     for (Database *db = h->databases; db; db = db->next) {
         if (db->state == DB_DELETED || !db->id)
@@ -378,12 +381,13 @@ static void server_status(Host *h, NetRequest *req)
         buf_printf(&body,
                    ",\"state\":\"%s\",\"schema_version\":%u,\"complete\":%llu,\"durable\":%llu,\"materialised\":%llu,"
                    "\"lag_us\":%llu,\"blocked_by\":",
-                   database_state_name(db->state), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
+                   database_condition(db), db->image.version, (unsigned long long)s.complete, (unsigned long long)s.durable,
                    (unsigned long long)s.materialised, (unsigned long long)s.lag_us);
         json_string(&body, str_of(s.blocked_by));
         buf_put_text(&body, ",\"error\":");
         json_string(&body, str_of(db->last_error.code ? db->last_error.text : ""));
-        buf_put_text(&body, "}");
+        buf_printf(&body, ",\"crashes\":%u,\"retry_in_ms\":%llu}", db->crashes,
+                   (unsigned long long)(db->state == DB_CLOSED && db->retry_at_ns > now ? (db->retry_at_ns - now) / 1000000 : 0));
         first = false;
     }
     buf_put_text(&body, "]}");

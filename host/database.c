@@ -23,6 +23,11 @@ const char *database_state_name(DbState s)
     return names[s];
 }
 
+const char *database_condition(const Database *db)
+{
+    return db->state == DB_CLOSED && db->last_error.code != S_OK ? "stopped" : database_state_name(db->state);
+}
+
 /* ---- the list ---- */
 
 Database *database_find(Host *h, const uint8_t identity[32])
@@ -708,6 +713,7 @@ static bool deliver(Database *db, Bytes record)
     uint64_t done = answers_call(&header, &r) ? header.call_seq : header.call_seq - (header.call_seq > 0);
     if (done > db->answered_call_seq)
         db->answered_call_seq = done;
+    db->survived |= header.kind == FRAME_REPLY || header.kind == FRAME_MESSAGE || header.kind == FRAME_UPDATE;
     if (header.kind == FRAME_UPDATE)
         return deliver_update(db, &header, &r);
     if (header.kind == FRAME_HTTP)
@@ -754,9 +760,12 @@ static bool deliver(Database *db, Bytes record)
 }
 
 /* A worker that answers is not one that dies at once. */
+/* A call ended well: the module does not die of everything. That somebody connected says nothing. */
 static void note_progress(Database *db)
 {
-    if (!db->crashes)
+    bool survived = db->survived;
+    db->survived = false;
+    if (!db->crashes || !survived)
         return;
     db->crashes = 0;
     db->progress_ns = clock_monotonic_ns();
@@ -875,6 +884,9 @@ static void note_due_death(Database *db)
                 (unsigned long long)db->died_in.key, STR_FMT(t->name), db->link->exit_text);
 }
 
+/* In a row are deaths of workers that did not live this long. */
+enum { LIVED_SECONDS = 10 };
+
 static void worker_exited(Database *db)
 {
     Link *link = db->link;
@@ -887,6 +899,8 @@ static void worker_exited(Database *db)
     log_error("database %s: the worker was %s (call %llu)", db->name, link->exit_text, (unsigned long long)current);
     logs_system(db->logs, 0, "The module's worker process was %s; it is restarted", link->exit_text);
     db->state = DB_RECOVERING;
+    if (clock_monotonic_ns() - db->opened_ns > (uint64_t)LIVED_SECONDS * 1000000000u)
+        db->crashes = 0;
     if (db->crashes++ == 0)
         db->progress_ns = clock_monotonic_ns();
     db->killed_from_outside = link->exit_signal == SIGKILL && !link->killed;
@@ -932,7 +946,8 @@ void database_watch(Database *db)
     bool again = db->state == DB_RECOVERING;
     db->held = true; /* every worker begins so (link.c) */
     db->state = DB_OPEN;
-    db->idle_since_ns = clock_monotonic_ns();
+    db->survived = false;
+    db->idle_since_ns = db->opened_ns = clock_monotonic_ns();
     for (uint32_t i = 0; !again && i < db->nslots; i++) /* of before it was closed: the catalog tells the module about them */
         if (db->slots[i].used && !db->slots[i].client)
             slot_give(db, i);
@@ -983,7 +998,6 @@ static void end_query_set(Slot *s, uint32_t set_id, uint64_t offset, const char 
 void database_settle_dead_worker(Database *db, uint64_t offset)
 {
     Link *link = db->link;
-    uint64_t answered = db->answered_call_seq;
     while (db->early.len || ring_read(&link->frame, &db->early)) {
         Bytes record = db->early;
         db->early = (Bytes){0};
@@ -992,8 +1006,7 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         if (record.ptr[0] != FRAME_CONTROL && record.ptr[0] != FRAME_HTTP && !deliver(db, record))
             break;
     }
-    if (db->answered_call_seq != answered)
-        note_progress(db);
+    note_progress(db);
     trim_inflight(db);
     /* The call that was running fails; all others of the queue never had an effect and go to the new worker. */
     uint64_t current = atomic_load(&link->area.worker_cursors->current_call);

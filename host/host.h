@@ -6,6 +6,7 @@
 #ifndef HOST_HOST_H
 #define HOST_HOST_H
 
+#include "host/containment.h"
 #include "host/egress.h"
 #include "host/link.h"
 #include "host/logs.h"
@@ -34,7 +35,8 @@ typedef struct HostConfig {
     uint32_t view_ms_max;      /* how long a view may take; default 1000, 0: any */
     uint32_t procedure_ms_max; /* of processor time that one may take at a stretch; default 60000, 0: any */
     EgressPolicy egress;
-    bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
+    bool publish_loopback_only;  /* strangers may create databases only from this machine; default true */
+    char publish_owners[4096];   /* who may create databases, from anywhere (owners.h); empty: as publish_loopback_only says */
 } HostConfig;
 
 /* ---- work on other threads ---- */
@@ -57,6 +59,8 @@ typedef enum DbState {
     DB_DELETED,
 } DbState;
 const char *database_state_name(DbState s);
+/* The same, with "stopped" for a database that could not run and waits: until retry_at_ns nobody tries again, but a publish. */
+const char *database_condition(const Database *db);
 
 typedef struct QuerySet { /* what a client subscribed to: registered again in a new worker (design-rule 3) */
     uint32_t id;
@@ -112,6 +116,8 @@ struct NetDb {
     OpenWaiter *waiters;
     Error last_error;         /* why it is closed, if it failed */
     uint32_t crashes;         /* in a row without a call that ended well */
+    bool survived;            /* a call has ended well since that was looked at last */
+    uint64_t opened_ns;       /* when the worker was opened */
     bool killed_from_outside; /* how the last one died: not the module's doing */
     uint64_t progress_ns;     /* when a worker was opened or last answered something */
     Error failure;            /* storage's, when it came while the database was being opened */
@@ -258,6 +264,7 @@ struct Host {
     bool schedules_known; /* every database that must run by itself has its wake_us */
     char disk_low[256];   /* not empty: the disk is nearly full, calls and publishes are refused with this reason */
     int64_t started_us;
+    Containment containment;
 };
 
 #endif

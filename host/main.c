@@ -1,6 +1,7 @@
 /* main.c - spacetimedb-host: reads the command line, wires the rooms together, runs the loop, stops in order. */
 #include "host/base/fault.h"
 #include "host/host.h"
+#include "host/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -384,6 +385,7 @@ static const char usage[] =
     "  --egress on|off           may procedures make HTTP requests (default on)\n"
     "  --egress-allow CIDR,...   special addresses (loopback, private, link-local) that they may reach all the same\n"
     "  --publish-from WHERE      who may create databases: loopback (default) or anywhere\n"
+    "  --publish-owners LIST     who may create databases, from anywhere: identities, or @FILE with them\n"
     "  --allow-unsandboxed       run modules even where the kernel lacks Landlock or seccomp\n"
     "  --version, --help\n";
 
@@ -468,6 +470,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         EGRESS,
         EGRESS_ALLOW,
         PUBLISH_FROM,
+        PUBLISH_OWNERS,
         UNSANDBOXED,
         VERSION,
         HELP
@@ -488,6 +491,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"egress", required_argument, NULL, EGRESS},
         {"egress-allow", required_argument, NULL, EGRESS_ALLOW},
         {"publish-from", required_argument, NULL, PUBLISH_FROM},
+        {"publish-owners", required_argument, NULL, PUBLISH_OWNERS},
         {"allow-unsandboxed", no_argument, NULL, UNSANDBOXED},
         {"version", no_argument, NULL, VERSION},
         {"help", no_argument, NULL, HELP},
@@ -535,6 +539,14 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
             if (strcmp(optarg, "loopback") != 0 && strcmp(optarg, "anywhere") != 0)
                 return FAIL(err, S_INVALID, "--publish-from `%s`: expected loopback or anywhere", optarg);
             c->publish_loopback_only = strcmp(optarg, "loopback") == 0;
+            break;
+        case PUBLISH_OWNERS:
+            if (strlen(optarg) >= sizeof c->publish_owners)
+                return FAIL(err, S_INVALID, "--publish-owners: the list is longer than %zu bytes: put it into a file, @FILE",
+                            sizeof c->publish_owners - 1);
+            if (owners_check(optarg, err) != S_OK)
+                return CONTEXT(err, "--publish-owners");
+            snprintf(c->publish_owners, sizeof c->publish_owners, "%s", optarg);
             break;
         case UNSANDBOXED: c->allow_unsandboxed = true; break;
         case VERSION: printf("spacetimedb-host %s\n", SPACETIME_VERSION); exit(0);
@@ -624,8 +636,6 @@ static Status run(Host *h, Error *err)
     modules_clear(h);
     printf("spacetimedb-host version: %s\n", SPACETIME_VERSION);
     printf("database running in data directory %s\n", c->data_dir);
-    if (SANITIZED)
-        log_warn("this build has a sanitizer in it: workers run outside of their sandbox");
     fflush(stdout);
     const char *conninfo = c->conninfo;
     if (!conninfo[0]) {
@@ -635,6 +645,8 @@ static Status run(Host *h, Error *err)
     printf("PostgreSQL: psql \"%s\"\n", conninfo);
     fflush(stdout);
     init_handles(h);
+    containment_probe(h, &h->containment);
+    containment_log(&h->containment);
     StorageConfig storage = {
         .conninfo = conninfo,
         .sql_dir = c->sql_dir,

@@ -4,6 +4,7 @@
  * before the COMMIT leaves the old version running; after the COMMIT only pointer assignments are left, and a worker
  * that dies there is replaced by one that loads the new version. */
 #include "host/base/fault.h"
+#include "host/owners.h"
 #include "host/publish_int.h"
 #include "host/wire/identity.h"
 #include "host/wire/sats_json.h"
@@ -535,7 +536,18 @@ static void find_after(void *arg)
         publishing_free(p);
         return;
     }
-    if (h->config.publish_loopback_only && !net_request_is_loopback(p->req)) {
+    if (h->config.publish_owners[0]) {
+        Error why;
+        Status allowed = owners_allow(h->config.publish_owners, p->caller, &why);
+        if (allowed != S_OK) {
+            if (allowed != S_DENIED)
+                log_error("--publish-owners: %s", why.text);
+            publish_answer(p, allowed == S_DENIED ? 403 : 500, "%s",
+                           allowed == S_DENIED ? why.text : "the operator's list of who may create databases cannot be read; see the host's log");
+            publishing_free(p);
+            return;
+        }
+    } else if (h->config.publish_loopback_only && !net_request_is_loopback(p->req)) {
         publish_answer(p, 401,
                        "this host takes new databases only from its own machine; start it with --publish-from anywhere to allow others");
         publishing_free(p);

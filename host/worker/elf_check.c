@@ -466,3 +466,70 @@ uint32_t elf_check(Bytes file, Buf *problems)
     }
     return e.problems;
 }
+
+/* ---- functions by address ----------------------------------------------------------------------------- */
+
+static int by_address(const void *x, const void *y)
+{
+    const ElfFunction *a = x, *b = y;
+    return a->address != b->address ? (a->address > b->address) - (a->address < b->address) : strcmp(a->name, b->name);
+}
+
+static const char *printable(Arena *a, Str name)
+{
+    char *copy = arena_alloc(a, MIN(name.len, (size_t)NAME_SHOWN_MAX) + 1);
+    for (size_t i = 0; i < MIN(name.len, (size_t)NAME_SHOWN_MAX); i++)
+        copy[i] = name.ptr[i] > ' ' && name.ptr[i] < 0x7f ? name.ptr[i] : '?';
+    return copy;
+}
+
+static uint32_t read_functions(const Elf *e, const Elf64_Shdr *s, Arena *a, const ElfFunction **ret)
+{
+    const uint8_t *p = at(e, s->sh_offset, s->sh_size);
+    uint64_t total = p ? MIN(s->sh_size / sizeof(Elf64_Sym), (uint64_t)ELF_FUNCTIONS_MAX) : 0;
+    ElfFunction *list = ARENA_ARRAY(a, ElfFunction, total + 1);
+    uint32_t n = 0;
+    for (uint64_t i = 1; i < total; i++) {
+        Elf64_Sym sym;
+        memcpy(&sym, p + i * sizeof sym, sizeof sym);
+        Str name = name_at(e, s->sh_link, sym.st_name);
+        if (ELF64_ST_TYPE(sym.st_info) == STT_FUNC && sym.st_shndx != SHN_UNDEF && name.len)
+            list[n++] = (ElfFunction){sym.st_value, sym.st_size, printable(a, name)};
+    }
+    if (n)
+        qsort(list, n, sizeof *list, by_address);
+    *ret = list;
+    return n;
+}
+
+uint32_t elf_functions(Bytes file, Arena *a, const ElfFunction **ret)
+{
+    OWN(buf) Buf ignored = {0};
+    Elf e = {.file = file, .out = &ignored};
+    *ret = NULL;
+    if (!check_header(&e))
+        return 0;
+    for (uint32_t wanted = SHT_SYMTAB;; wanted = SHT_DYNSYM) {
+        for (uint32_t i = 0; i < e.nsections; i++) {
+            Elf64_Shdr s;
+            if (section(&e, i, &s) && s.sh_type == wanted)
+                return read_functions(&e, &s, a, ret);
+        }
+        if (wanted == SHT_DYNSYM)
+            return 0;
+    }
+}
+
+const ElfFunction *elf_function_at(const ElfFunction *functions, uint32_t n, uint64_t address)
+{
+    uint32_t lo = 0, hi = n;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (functions[mid].address <= address)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    const ElfFunction *f = lo ? &functions[lo - 1] : NULL;
+    return f && (!f->bytes || address - f->address < f->bytes) ? f : NULL;
+}

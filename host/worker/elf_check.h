@@ -14,6 +14,17 @@ enum { ELF_FILE_BYTES_MAX = 64 << 20 };
 
 /* Appends one line for each problem ("...: what to do"), without a final newline. Returns how many. */
 uint32_t elf_check(Bytes file, Buf *problems);
+/* The functions of a module by address, for telling where it crashed: of the full symbol table, else of the exported ones. Sorted; names
+ * are copied into `a`, cut, and printable. */
+typedef struct ElfFunction {
+    uint64_t address; /* from the beginning of the mapping */
+    uint64_t bytes;   /* 0: unknown */
+    const char *name;
+} ElfFunction;
+enum { ELF_FUNCTIONS_MAX = 1 << 16 };
+uint32_t elf_functions(Bytes file, Arena *a, const ElfFunction **ret);
+/* Which of them holds this address; NULL: none. No allocation, no lock: for signal handlers, too. */
+const ElfFunction *elf_function_at(const ElfFunction *functions, uint32_t n, uint64_t address);
 /* May a module use this function or variable of libc or libm? */
 bool elf_symbol_allowed(Str name);
 

@@ -4,6 +4,7 @@
 #endif
 #include "host/worker/loader.h"
 #include "host/worker/elf_check.h"
+#include "host/worker/sandbox.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,6 +21,7 @@ typedef struct LoadedModule {
     void *library;
     char *path;
     Arena arena;
+    CodeMap code;                     /* for crashes */
     st_call_reducer **reducers;       /* by reducer id */
     st_call_procedure **procedures;   /* by position in the definition */
     st_call_handler **handlers;       /* the same */
@@ -1299,6 +1301,7 @@ static void unload(Module *module)
 {
     LoadedModule *m = (LoadedModule *)module;
     module_def_unref(m->module.def);
+    sandbox_code_remove(&m->code);
     if (m->library)
         close_library(m->library, m->path);
     free(m->path);
@@ -1339,6 +1342,8 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     if (!l->desc || dlinfo(m->library, RTLD_DI_LINKMAP, &map) != 0)
         return FAIL(err, S_INVALID, "no st_module: is ST_MODULE(name, \"version\") missing?");
     l->base = map->l_addr;
+    m->code.base = l->base;
+    sandbox_code_add(&m->code);
     dl_iterate_phdr(find_ranges, l);
     if (!handshake(l))
         return refuse(l, err);
@@ -1393,6 +1398,7 @@ static Status open_checked(Loader *l, LoadedModule *m, Error *err)
         TRY(read_file(m->path, &file, err));
         if ((l->nproblems = elf_check(buf_bytes(&file), &l->problems)) != 0)
             return refuse(l, err);
+        m->code.nfunctions = elf_functions(buf_bytes(&file), &m->arena, &m->code.functions);
     }
     if (loader_is_mapped(m->path))
         return FAIL(err, S_CONFLICT, "the module file %s is open already: every load needs a file name of its own", m->path);

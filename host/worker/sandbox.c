@@ -206,6 +206,32 @@ static void last_words(const char *text)
     ring_publish(w);
 }
 
+static CodeMap *_Atomic code_maps;
+
+void sandbox_code_add(CodeMap *map)
+{
+    atomic_store(&map->next, atomic_load(&code_maps));
+    atomic_store(&code_maps, map);
+}
+
+void sandbox_code_remove(CodeMap *map)
+{
+    for (CodeMap *_Atomic *at = &code_maps; atomic_load(at); at = &atomic_load(at)->next)
+        if (atomic_load(at) == map) {
+            atomic_store(at, atomic_load(&map->next));
+            return;
+        }
+}
+
+/* The function of a module that is there; exported ones the dynamic linker knows. */
+static const ElfFunction *function_at(uintptr_t base, uintptr_t pc)
+{
+    for (const CodeMap *m = atomic_load(&code_maps); m; m = atomic_load(&m->next))
+        if (m->base == base)
+            return elf_function_at(m->functions, m->nfunctions, pc - base);
+    return NULL;
+}
+
 /* "offset 0x1234 of chat-1a2b.so (near send_message+0x12)": the text may reach clients, so no paths. */
 static void describe_pc(char *out, size_t size, uintptr_t pc)
 {
@@ -218,7 +244,10 @@ static void describe_pc(char *out, size_t size, uintptr_t pc)
         const char *slash = strrchr(info.dli_fname, '/');
         int n =
             snprintf(out, size, "offset 0x%lx of %s", (unsigned long)(pc - (uintptr_t)info.dli_fbase), slash ? slash + 1 : info.dli_fname);
-        if (info.dli_sname && n > 0 && (size_t)n < size)
+        const ElfFunction *f = function_at((uintptr_t)info.dli_fbase, pc);
+        if (f && n > 0 && (size_t)n < size)
+            snprintf(out + n, size - (size_t)n, " (in %s+0x%lx)", f->name, (unsigned long)(pc - (uintptr_t)info.dli_fbase - f->address));
+        else if (info.dli_sname && n > 0 && (size_t)n < size)
             snprintf(out + n, size - (size_t)n, " (near %s+0x%lx)", info.dli_sname, (unsigned long)(pc - (uintptr_t)info.dli_saddr));
     }
 }

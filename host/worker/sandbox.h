@@ -15,6 +15,7 @@
 #ifndef HOST_WORKER_SANDBOX_H
 #define HOST_WORKER_SANDBOX_H
 
+#include "host/worker/elf_check.h"
 #include "host/worker/records.h"
 #include "host/worker/ring.h"
 
@@ -30,6 +31,15 @@ void sandbox_last_words(RingWriter *log, const uint32_t *dropped);
 /* Several threads write the log: each holds this around it. A crash waits for it a moment, and keeps it. */
 void sandbox_log_lock(void);
 void sandbox_log_unlock(void);
+/* Code that a crash may happen in, by its mapping; the caller keeps all of it, names too, until it is removed. [executor] */
+typedef struct CodeMap {
+    uintptr_t base;
+    uint32_t nfunctions;
+    const ElfFunction *functions; /* sorted (elf_check.h) */
+    struct CodeMap *_Atomic next;
+} CodeMap;
+void sandbox_code_add(CodeMap *map);
+void sandbox_code_remove(CodeMap *map);
 /* Every further thread begins with this: its signal stack, and the call to name in `guilty` when it crashes. */
 void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic uint64_t *guilty);
 void sandbox_thread_end(void); /* and ends with this: the signal stack goes */
