@@ -13,7 +13,6 @@ enum {
     INFLIGHT_BYTES_MAX = 64 << 20,    /* calls kept while a worker is being replaced */
     SLOTS_MAX = 100000,
     DISCONNECT_TRIES_MAX = 2, /* of a client_disconnected that kills its worker */
-    QUERY_SETS_PER_CLIENT_MAX = 10000,
     FRAME_GROUPS_MAX = 1 << 20,
 };
 
@@ -60,7 +59,7 @@ Database *database_get(Host *h, const uint8_t identity[32])
     db->free_slot = CLIENT_NONE;
     db->wake_us = INT64_MAX;
     db->next_call_seq = 1;
-    db->logs = logs_open(h->config.data_dir, db->hex);
+    db->logs = logs_open(h->config.data_dir, db->hex, &h->config.logs);
     db->idle_since_ns = clock_monotonic_ns();
     pthread_mutex_lock(&h->lock); /* storage's threads look ids up */
     db->next = h->databases;
@@ -472,6 +471,25 @@ static Status admit(Database *db, Error *err)
     return S_OK;
 }
 
+/* WebSockets of this identity, and of all. */
+static Status check_connections(const Database *db, const uint8_t identity[32], Error *err)
+{
+    const HostConfig *config = &db->host->config;
+    uint32_t own = 0, all = 0;
+    for (uint32_t i = 0; i < db->nslots; i++) {
+        const Slot *s = &db->slots[i];
+        bool counts = s->used && s->client && !s->http;
+        all += counts;
+        own += counts && memcmp(s->identity, identity, 32) == 0;
+    }
+    if (config->client_connections_max && own >= config->client_connections_max)
+        return FAIL(err, S_UNAVAILABLE, "this identity has %u connections to database %s, the most that one may have (--connections-per-client)",
+                    own, db->name);
+    if (config->database_connections_max && all >= config->database_connections_max)
+        return FAIL(err, S_UNAVAILABLE, "database %s has %u connections, the most it may have (--connections-per-database)", db->name, all);
+    return S_OK;
+}
+
 static Status backend_connect(void *user, NetDb *db, NetClient *client, const uint8_t identity[32], const uint8_t connection_id[16],
                               Str claims, bool http, Error *err)
 {
@@ -481,6 +499,8 @@ static Status backend_connect(void *user, NetDb *db, NetClient *client, const ui
         status = S_OK;
     if (status != S_OK)
         return status;
+    if (!http)
+        TRY(check_connections(db, identity, err));
     if (db->free_slot == CLIENT_NONE && db->nslots >= SLOTS_MAX)
         return FAIL(err, S_TOO_LARGE, "database %s has %d clients, the most it may have", db->name, SLOTS_MAX);
     uint32_t slot = slot_take(db);
@@ -526,7 +546,7 @@ static void remember_query_set(Database *db, Slot *s, uint32_t nparts, const Byt
     Reader r = reader_of(buf_bytes(&all));
     read_u32(&r);
     uint32_t id = read_u32(&r), n = read_u32(&r);
-    if (!r.bad && s->nsets < QUERY_SETS_PER_CLIENT_MAX) {
+    if (!r.bad) {
         if (s->nsets == s->cap_sets) {
             s->cap_sets = MAX(s->cap_sets * 2, 4u);
             s->sets = x_realloc(s->sets, s->cap_sets * sizeof *s->sets);
@@ -549,8 +569,9 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
     ASSERT(slot < db->nslots && db->slots[slot].client == client);
     Slot *s = &db->slots[slot];
     if (kind == NET_SUBSCRIBE) {
-        if (s->nsets >= QUERY_SETS_PER_CLIENT_MAX)
-            return FAIL(err, S_UNAVAILABLE, "this connection has %d query sets, the most it may have", QUERY_SETS_PER_CLIENT_MAX);
+        if (s->nsets >= db->host->config.subscriptions_max)
+            return FAIL(err, S_UNAVAILABLE, "this connection has %u subscriptions, the most that one may have (--subscriptions-per-connection)",
+                        s->nsets);
         remember_query_set(db, s, nparts, parts);
     }
     if ((kind == NET_CALL_REDUCER || kind == NET_CALL_PROCEDURE) && !s->http && nparts > 1)
@@ -774,6 +795,7 @@ static void note_progress(Database *db)
 static void drain_logs(Database *db)
 {
     Bytes record;
+    uint64_t now_ns = clock_monotonic_ns();
     for (int budget = 1000; budget > 0 && ring_read(&db->link->log, &record); budget--) {
         Reader r = reader_of(record);
         uint8_t level = read_u8(&r);
@@ -788,7 +810,7 @@ static void drain_logs(Database *db)
             message = STR("(a log line that is not UTF-8)");
             function = file = (Str){0};
         }
-        logs_write(db->logs, level, at, function, file, line, message);
+        (void)logs_write_module(db->logs, now_ns, level, at, function, file, line, message);
     }
     ring_release(&db->link->log);
 }
@@ -1198,6 +1220,7 @@ void database_tick(Database *db)
     db->admitted = 0;
     feed_starved(db);
     hold_schedule(db);
+    logs_tick(db->logs, clock_monotonic_ns());
 }
 
 void database_set_pressure(Database *db, StoragePressure level, const char *why)

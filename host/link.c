@@ -82,6 +82,10 @@ Status link_spawn(Link **ret, const LinkConfig *config, Error *err)
         .parent_pid = (uint32_t)getpid(),
         .data_bytes_max = config->data_bytes_max,
         .procedures_max = config->procedures_max,
+        .call_bytes_max = config->call_bytes_max,
+        .database_bytes_max = config->database_bytes_max,
+        .txn_bytes_max = config->txn_bytes_max,
+        .txn_rows_max = config->txn_rows_max,
         .view_ms_max = config->view_ms_max,
         .procedure_ms_max = config->procedure_ms_max,
     };

@@ -23,6 +23,7 @@ typedef struct LinkConfig {
     uint64_t data_bytes_max;
     uint32_t procedures_max, procedure_ms_max; /* at once; of processor time (records.h) */
     uint32_t view_ms_max;
+    uint64_t call_bytes_max, database_bytes_max, txn_bytes_max, txn_rows_max; /* records.h */
 } LinkConfig;
 
 typedef struct Link {

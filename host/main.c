@@ -376,7 +376,17 @@ static const char usage[] =
     "  --pg CONNINFO             an existing PostgreSQL (libpq connection string); default: an embedded cluster in DIR/pg\n"
     "  --key-dir DIR             where the token keys id_ecdsa, id_ecdsa.pub are (default the data directory)\n"
     "  --call-timeout-ms N       a call in module code is ended after this (default 10000)\n"
-    "  --worker-memory BYTES     memory of one database's worker (default 4294967296)\n"
+    "  --worker-memory BYTES     memory of one database's worker, 0: any (default 4294967296)\n"
+    "  --database-memory BYTES   of that for rows and indexes, 0: any (default three quarters)\n"
+    "  --transaction-rows N      row versions that a transaction may write, 0: any (default 10000000)\n"
+    "  --transaction-bytes BYTES their size, 0: any (default 1073741824)\n"
+    "  --call-memory BYTES       scratch memory of one call (default 268435456)\n"
+    "  --log-rate N              log lines of a module in a second, ten times as many at once, 0: any (default 1000)\n"
+    "  --log-bytes BYTES         size of a log file before it is rotated (default 16777216)\n"
+    "  --log-files N             rotated log files that are kept of each database (default 3)\n"
+    "  --connections-per-client N     WebSockets of one identity to one database, 0: any (default 4096)\n"
+    "  --connections-per-database N   WebSockets to one database, 0: any (default 16384)\n"
+    "  --subscriptions-per-connection N   query sets of one WebSocket (default 10000)\n"
     "  --disk-reserve BYTES      with less free on the data directory's disk, calls are refused (default 268435456)\n"
     "  --idle-close-ms N         an unused database is closed after this (default 300000)\n"
     "  --procedures-max N        procedures of one database that run at once (default 16)\n"
@@ -397,6 +407,28 @@ static Status parse_number(const char *text, uint64_t max, uint64_t *ret, Error 
     if (errno || *end || end == text || n > max || text[0] == '-')
         return FAIL(err, S_INVALID, "`%s` is not a number from 0 to %llu", text, (unsigned long long)max);
     *ret = n;
+    return S_OK;
+}
+
+static Status number_of(const char *option, uint64_t min, uint64_t max, uint64_t *ret, Error *err)
+{
+    if (parse_number(optarg, max, ret, err) != S_OK)
+        return CONTEXT(err, "%s", option);
+    if (*ret < min)
+        return FAIL(err, S_INVALID, "%s: `%s` is less than %llu", option, optarg, (unsigned long long)min);
+    return S_OK;
+}
+
+/* What the engine may take, and what the process may: beside the rows there is code, scratch memory, and what is on its way. */
+static Status settle_memory(HostConfig *c, Error *err)
+{
+    bool given = c->database_bytes_max != UINT64_MAX;
+    if (!given)
+        c->database_bytes_max = c->worker_bytes_max / 4 * 3;
+    if (given && c->database_bytes_max && c->worker_bytes_max && c->database_bytes_max > c->worker_bytes_max / 8 * 7)
+        return FAIL(err, S_INVALID,
+                    "--database-memory %llu leaves its worker too little of --worker-memory %llu: give it seven eighths of that at most",
+                    (unsigned long long)c->database_bytes_max, (unsigned long long)c->worker_bytes_max);
     return S_OK;
 }
 
@@ -437,6 +469,14 @@ static void default_config(HostConfig *c)
         .procedures_max = 16,
         .procedure_ms_max = 60000,
         .view_ms_max = 1000,
+        .database_bytes_max = UINT64_MAX, /* not given */
+        .txn_bytes_max = (uint64_t)1 << 30,
+        .txn_rows_max = 10000000,
+        .call_bytes_max = (uint64_t)256 << 20,
+        .client_connections_max = 4096,
+        .database_connections_max = 16384,
+        .subscriptions_max = 10000,
+        .logs = {.file_bytes = 16 << 20, .files = 3, .lines_per_second = 1000},
         .publish_loopback_only = true,
     };
     const char *data_home = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -467,6 +507,16 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         PROCEDURES,
         PROCEDURE_CPU,
         VIEW_TIMEOUT,
+        DATABASE_MEMORY,
+        TXN_ROWS,
+        TXN_BYTES,
+        CALL_MEMORY,
+        LOG_RATE,
+        LOG_BYTES,
+        LOG_FILES,
+        CLIENT_CONNECTIONS,
+        DATABASE_CONNECTIONS,
+        SUBSCRIPTIONS,
         EGRESS,
         EGRESS_ALLOW,
         PUBLISH_FROM,
@@ -488,6 +538,16 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"procedures-max", required_argument, NULL, PROCEDURES},
         {"procedure-cpu-ms", required_argument, NULL, PROCEDURE_CPU},
         {"view-timeout-ms", required_argument, NULL, VIEW_TIMEOUT},
+        {"database-memory", required_argument, NULL, DATABASE_MEMORY},
+        {"transaction-rows", required_argument, NULL, TXN_ROWS},
+        {"transaction-bytes", required_argument, NULL, TXN_BYTES},
+        {"call-memory", required_argument, NULL, CALL_MEMORY},
+        {"log-rate", required_argument, NULL, LOG_RATE},
+        {"log-bytes", required_argument, NULL, LOG_BYTES},
+        {"log-files", required_argument, NULL, LOG_FILES},
+        {"connections-per-client", required_argument, NULL, CLIENT_CONNECTIONS},
+        {"connections-per-database", required_argument, NULL, DATABASE_CONNECTIONS},
+        {"subscriptions-per-connection", required_argument, NULL, SUBSCRIPTIONS},
         {"egress", required_argument, NULL, EGRESS},
         {"egress-allow", required_argument, NULL, EGRESS_ALLOW},
         {"publish-from", required_argument, NULL, PUBLISH_FROM},
@@ -521,6 +581,31 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         case PROCEDURE_CPU:
             TRY(parse_number(optarg, UINT32_MAX, &n, err));
             c->procedure_ms_max = (uint32_t)n;
+            break;
+        case DATABASE_MEMORY: TRY(number_of("--database-memory", 0, UINT64_MAX - 1, &c->database_bytes_max, err)); break;
+        case TXN_ROWS: TRY(number_of("--transaction-rows", 0, UINT64_MAX, &c->txn_rows_max, err)); break;
+        case TXN_BYTES: TRY(number_of("--transaction-bytes", 0, UINT64_MAX, &c->txn_bytes_max, err)); break;
+        case CALL_MEMORY: TRY(number_of("--call-memory", 1 << 20, (uint64_t)1 << 40, &c->call_bytes_max, err)); break;
+        case LOG_BYTES: TRY(number_of("--log-bytes", 4096, (uint64_t)1 << 30, &c->logs.file_bytes, err)); break;
+        case LOG_RATE:
+            TRY(number_of("--log-rate", 0, 1000000, &n, err));
+            c->logs.lines_per_second = (uint32_t)n;
+            break;
+        case LOG_FILES:
+            TRY(number_of("--log-files", 0, LOGS_FILES_MAX, &n, err));
+            c->logs.files = (uint32_t)n;
+            break;
+        case CLIENT_CONNECTIONS:
+            TRY(number_of("--connections-per-client", 0, UINT32_MAX, &n, err));
+            c->client_connections_max = (uint32_t)n;
+            break;
+        case DATABASE_CONNECTIONS:
+            TRY(number_of("--connections-per-database", 0, UINT32_MAX, &n, err));
+            c->database_connections_max = (uint32_t)n;
+            break;
+        case SUBSCRIPTIONS:
+            TRY(number_of("--subscriptions-per-connection", 1, 1000000, &n, err));
+            c->subscriptions_max = (uint32_t)n;
             break;
         case VIEW_TIMEOUT:
             TRY(parse_number(optarg, UINT32_MAX, &n, err));
@@ -558,7 +643,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         optind++;
     if (optind < argc)
         return FAIL(err, S_INVALID, "unexpected argument `%s`", argv[optind]);
-    return S_OK;
+    return settle_memory(c, err);
 }
 
 static Status make_data_dir(HostConfig *c, Error *err)

@@ -68,6 +68,10 @@ void link_config_for(Host *h, const uint8_t identity[32], const char *label, Lin
         .allow_unsandboxed = h->config.allow_unsandboxed,
         .data_bytes_max = h->config.worker_bytes_max,
         .procedures_max = h->config.procedures_max,
+        .call_bytes_max = h->config.call_bytes_max,
+        .database_bytes_max = h->config.database_bytes_max,
+        .txn_bytes_max = h->config.txn_bytes_max,
+        .txn_rows_max = h->config.txn_rows_max,
         .view_ms_max = h->config.view_ms_max,
         .procedure_ms_max = h->config.procedure_ms_max,
     };

@@ -521,7 +521,7 @@ bool views_follow(const Views *v) { return v && v->nreads; }
 Views *views_new(Engine *tables, const EngineLimits *limits, const ViewsEnv *env)
 {
     Views *v = NEW(Views);
-    EngineLimits own = {.database_bytes_max = limits ? limits->database_bytes_max : 0};
+    EngineLimits own = {.database_bytes_max = limits ? limits->database_bytes_max / 4 : 0}; /* beside the tables' */
     v->tables = tables;
     v->engine = engine_new(&own);
     v->env = *env;

@@ -118,8 +118,12 @@ static bool column_is_unique(st_call *call, const CoreTable *t, uint32_t col)
 
 static void *scratch(st_call *call, size_t bytes)
 {
-    if (UNLIKELY(bytes > CALL_SCRATCH_BYTES_MAX - call->scratch_bytes))
-        api_leave(call, ST_E_TOO_LARGE, "the call asked for more than 256 MiB of scratch memory");
+    uint64_t most = call->core->env.call_bytes_max;
+    if (UNLIKELY(bytes > most - call->scratch_bytes)) {
+        char text[120];
+        snprintf(text, sizeof text, "the call asked for more than %llu bytes of scratch memory (--call-memory)", (unsigned long long)most);
+        api_leave(call, ST_E_TOO_LARGE, text);
+    }
     call->scratch_bytes += bytes;
     return arena_alloc(call->arena, bytes);
 }

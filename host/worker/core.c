@@ -7,6 +7,9 @@ Core *core_new(const CoreEnv *env)
 {
     Core *c = NEW(Core);
     c->env = *env;
+    c->limits = env->limits;
+    if (!c->env.call_bytes_max)
+        c->env.call_bytes_max = CALL_SCRATCH_BYTES;
     c->record.max = COMMIT_BYTES_MAX;
     procedures_init(c);
     return c;

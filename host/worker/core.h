@@ -62,6 +62,8 @@ typedef struct CoreEnv {
     /* The call that follows (in_module) is that of a scheduled row; NULL: it has ended. May be NULL. Who restarts a worker that died
      * in between hands the row to CTL_DUE_DIED, so that a call that kills is not made again and again. */
     void (*due)(void *user, const CoreDue *due);
+    EngineLimits limits;     /* until CTL_LIMITS says otherwise */
+    uint64_t call_bytes_max; /* scratch memory of a call; 0: 256 MiB */
     uint32_t slice_rows;  /* of core_work; 0: its own measure */
     uint32_t view_ms_max; /* how long a view may take; 0: any */
     /* Procedures, each on a thread of its own (strand.h). */

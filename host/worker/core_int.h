@@ -22,7 +22,7 @@
 
 enum {
     CLIENT_SLOTS_MAX = 1 << 24,
-    CALL_SCRATCH_BYTES_MAX = 256 << 20, /* st_alloc, st_format and copies of keys in one call */
+    CALL_SCRATCH_BYTES = 256 << 20, /* unless CoreEnv says otherwise: st_alloc, st_format and copies of keys in one call */
     FAIL_TEXT_BYTES_MAX = 4096,
     STOPWATCHES_MAX = 32, /* in one call */
     STOPWATCH_NAME_BYTES = 64,

@@ -10,7 +10,7 @@ _spacetime_options() {
     sql) echo --interactive --format --confirmed --server --anonymous --yes --no-config ;;
     subscribe) echo --num-updates --timeout --print-initial-update --confirmed --server --anonymous --yes --no-config ;;
     describe) echo --json --server --anonymous --yes --no-config ;;
-    start) echo --data-dir --listen-addr --pg --key-dir --call-timeout-ms --worker-memory --disk-reserve --idle-close-ms --procedures-max --procedure-cpu-ms --view-timeout-ms --egress --egress-allow --publish-from --publish-owners --allow-unsandboxed ;;
+    start) echo --data-dir --listen-addr --pg --key-dir --call-timeout-ms --worker-memory --database-memory --transaction-rows --transaction-bytes --call-memory --log-rate --log-bytes --log-files --connections-per-client --connections-per-database --subscriptions-per-connection --disk-reserve --idle-close-ms --procedures-max --procedure-cpu-ms --view-timeout-ms --egress --egress-allow --publish-from --publish-owners --allow-unsandboxed ;;
     logs) echo --follow --num-lines --format --level --level-exact --server --yes --no-config ;;
     list) echo --server --yes ;;
     rename) echo --to --server --yes ;;

@@ -718,7 +718,7 @@ static void a_failed_write_dooms_unless_it_was_tried(void **state)
         {4, "table `account` has no column 77"},
         {5, "table `note` has no index for this scan"},
         {6, "UTF-8"},
-        {7, "the call asked for more than 256 MiB of scratch memory"},
+        {7, "the call asked for more than 268435456 bytes of scratch memory"},
         {10, "table account, column id: no row with value 5000"},
         {15, "insert without a row"},
     };

@@ -393,7 +393,7 @@ static void refusals_and_failures_have_their_words(void **state)
     call_job(CALL_HTTP, wrong_value, "");
     logged(0, "job", "returned a value that is none of its type");
     call_job(CALL_HTTP, eats_memory, "");
-    logged(0, "job", "256 MiB of scratch memory");
+    logged(0, "job", "268435456 bytes of scratch memory");
     stop();
 }
 
@@ -571,7 +571,7 @@ static void what_is_left_open_is_rolled_back(void **state)
     assert_int_equal(notes(), 0);
     call_job(CALL_HTTP, jumps_out, "");
     OUTPUTS("llf");
-    logged(1, "job", "256 MiB");
+    logged(1, "job", "268435456 bytes");
     assert_int_equal(notes(), 0);
     call_named(CALL_REDUCER, 0, 0, "say", "first");
     call_job(CALL_HTTP, keeps_the_handle, "");
