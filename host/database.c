@@ -606,6 +606,7 @@ static void protocol_broken(Database *db, const char *what)
 {
     log_error("database %s: the worker broke the protocol (%s): it is replaced", db->name, what);
     logs_system(db->logs, 0, "The worker broke the ring protocol (%s) and is replaced", what);
+    db->link->broken = true;
     link_kill(db->link);
 }
 
@@ -1017,6 +1018,35 @@ static void end_query_set(Slot *s, uint32_t set_id, uint64_t offset, const char 
         }
 }
 
+static bool is_inflight(const Database *db, uint32_t slot, uint32_t generation)
+{
+    for (size_t at = db->inflight_head; at < db->inflight.len; at += 4 + load_u32(db->inflight.ptr + at)) {
+        CallHeader h;
+        memcpy(&h, db->inflight.ptr + at + 4, sizeof h);
+        if (h.kind && h.slot == slot && h.generation == generation)
+            return true;
+    }
+    return false;
+}
+
+/* A worker that broke the protocol may have claimed calls whose answers never came. Requests that wait for one are told; a WebSocket client cannot
+ * know what it missed and is closed. */
+static void fail_unanswered(Database *db, uint64_t offset)
+{
+    static const char why[] = "the module's process broke the protocol and was replaced";
+    for (uint32_t i = 0; i < db->nslots; i++) {
+        Slot *s = &db->slots[i];
+        if (!s->used || !s->client || s->bare)
+            continue;
+        if (!s->http)
+            net_client_close(s->client, 1011, why);
+        else if (!is_inflight(db, i, s->generation) && s->connected)
+            net_client_reply(s->client, offset, REPLY_INTERNAL, str_bytes(str_of(why)));
+        else if (!is_inflight(db, i, s->generation))
+            net_client_connected(s->client, false, str_of(why), offset);
+    }
+}
+
 void database_settle_dead_worker(Database *db, uint64_t offset)
 {
     Link *link = db->link;
@@ -1093,6 +1123,8 @@ void database_settle_dead_worker(Database *db, uint64_t offset)
         store_u8(db->inflight.ptr + at + 4, 0);
         break;
     }
+    if (link->broken)
+        fail_unanswered(db, offset);
 }
 
 void database_register_again(Database *db)

@@ -38,6 +38,7 @@ typedef struct Link {
     bool watched;     /* the loop reads frames */
     bool dead;        /* exited; exit_text says how */
     bool killed;      /* by us */
+    bool broken;      /* because it broke the protocol: what it says it answered may be lost */
     uint8_t awaiting; /* ControlKind that a job waits for, 0: none */
     bool answer_ready;
     Status answer_status;

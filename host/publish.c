@@ -157,6 +157,19 @@ static void answer_success(Publishing *p, const char *what)
 
 /* ---- a new worker with the new version and its init (first publish, reset) ---- */
 
+/* init is a call like any other: it may take so long. The worker goes with the publish that fails. */
+static Status run_init(Database *db, Publishing *p, Bytes part, Error *err)
+{
+    enum { WITHOUT_A_LIMIT_MS = 3600 * 1000, ANSWER_MS = 1000 };
+    uint32_t most_ms = db->host->config.call_ms_max;
+    uint64_t began = clock_monotonic_ns();
+    Status status = link_control(p->link, CTL_INIT, 1, &part, most_ms ? most_ms + ANSWER_MS : WITHOUT_A_LIMIT_MS, err);
+    if (status != S_UNAVAILABLE || p->link->dead || !most_ms || clock_monotonic_ns() - began < (uint64_t)most_ms * 1000000u)
+        return status;
+    return FAIL(err, S_INVALID, "the `init` reducer ran longer than %u ms (--call-timeout-ms)", most_ms);
+}
+
+
 static Status start_new_version(Publishing *p, Error *err)
 {
     Database *db = p->db;
@@ -185,7 +198,7 @@ static Status start_new_version(Publishing *p, Error *err)
         part = bytes_of(init, 40);
         if (module_def_lifecycle(p->def, LIFECYCLE_INIT) >= 0)
             logs_system(db->logs, 2, "Invoking `init` reducer");
-        status = link_control(p->link, CTL_INIT, 1, &part, INIT_TIMEOUT_MS, err);
+        status = run_init(db, p, part, err);
     }
     Bytes record;
     if (status == S_OK && ring_read(&p->link->commit, &record)) {

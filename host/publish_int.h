@@ -9,7 +9,6 @@ enum {
     DESCRIBE_TIMEOUT_MS = 15000,
     PREPARE_TIMEOUT_MS = 600000,
     SETTLE_TIMEOUT_MS = 60000,
-    INIT_TIMEOUT_MS = 60000,
 };
 
 typedef struct Publishing {

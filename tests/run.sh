@@ -1,13 +1,13 @@
 #!/bin/bash
 # Runs the suites and adds up what they say in TAP. Usage: tests/run.sh [SUITE] [NAME]
-#   SUITE  sdk, unit, sim, integration, fault; none: all of them.  NAME: only tests whose file name contains it.
+#   SUITE  sdk, unit, sim, integration, fault, hostile; none: all of them.  NAME: only tests whose file name contains it.
 # The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 suite=${1:-all}
 name=${2:-}
-case $suite in all | sdk | unit | sim | integration | fault) ;; *) name=$suite suite=all ;; esac
+case $suite in all | sdk | unit | sim | integration | fault | hostile) ;; *) name=$suite suite=all ;; esac
 logs=$build/tests/logs
 mkdir -p "$logs"
 passed=0 failed=0
@@ -58,7 +58,7 @@ for test in "$build"/tests/*_test; do
   wants unit "$base" && run "unit: $base" "$base" "$test"
 done
 wants sim sim && run "sim: seeds against the model" sim "$build/tests/tools/sim" --tap --rounds "${SIM_ROUNDS:-3000}"
-if wants integration "" || wants fault "" || [ -n "$name" ]; then
+if wants integration "" || wants fault "" || wants hostile "" || [ -n "$name" ]; then
   if [ ! -d tests/clients/node_modules/spacetimedb ]; then
     echo "Installing the official client from the npm registry"
     (cd tests/clients && npm ci --no-audit --no-fund >"$PWD/../../$logs/npm.log" 2>&1) || {
@@ -75,6 +75,7 @@ for test in tests/fault/*_test.mjs; do
   base=$(basename "$test" .mjs)
   wants fault "$base" && run "fault: $base" "$base" node "$test"
 done
+wants hostile hostile_test && run "hostile: modules that attack" hostile_test node tests/hostile/hostile_test.mjs
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

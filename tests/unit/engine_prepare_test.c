@@ -376,7 +376,7 @@ static void a_second_copy_needs_memory(void **state)
     uint64_t bytes = engine_bytes_used(e);
     if (bytes < 80000)
         fail_msg("the limit of this test is too high: %llu bytes in use", (unsigned long long)bytes);
-    FAILS(S_TOO_LARGE, "its memory limit is 150000", prepare(&next, e, (Version){.columns = true}, err));
+    FAILS(S_TOO_LARGE, "its limit is 150000 bytes (--database-memory)", prepare(&next, e, (Version){.columns = true}, err));
     reap(e);
     assert_int_equal(engine_bytes_used(e), bytes);
     check_engine(e);

@@ -297,7 +297,7 @@ static void limits_are_named_and_leave_the_table_as_it_was(void **state)
     for (Error err;; n++)
         if (table_insert(w.pair, &(Pair){.x = (uint32_t)n}, NULL, &err) != S_OK) {
             assert_int_equal(err.code, S_TOO_LARGE);
-            assert_non_null(strstr(err.text, "its memory limit is 200000"));
+            assert_non_null(strstr(err.text, "its limit is 200000 bytes (--database-memory)"));
             break;
         }
     assert_true(n > 1000 && n < 6000);

@@ -1,0 +1,11 @@
+// what: a signal to itself
+// answer: SIGABRT|ended with
+#include "attack.h"
+
+ST_MODULE(attack, "1.0.0");
+
+ST_REDUCER(attack) {
+    if (leave_a_trace(ctx)) return ST_E_USER;
+    KERNEL(tgkill, KERNEL(getpid, 0), KERNEL(gettid, 0), 6);
+    return ST_OK;
+}

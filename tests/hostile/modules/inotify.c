@@ -1,0 +1,10 @@
+// what: news of files
+// answer: system call \w+ \(\d+\) is not allowed|SIGSYS|the kernel answered -\d+
+#include "attack.h"
+
+ST_MODULE(attack, "1.0.0");
+
+ST_REDUCER(attack) {
+    if (leave_a_trace(ctx)) return ST_E_USER;
+    return st_fail(ctx, "the kernel answered %ld", KERNEL(inotify_init, 0));
+}
