@@ -104,6 +104,11 @@ async function attack(m) {
       if (kind === 'sql') {
         const r = await within('the answer to the query', host.http('POST', `/v1/database/${m.name}/sql`, { body: rest.join(' ') }), 40);
         assert.notEqual(r.status, 200, r.text);
+      } else if (kind === 'stranger') {
+        const { token } = JSON.parse((await host.http('POST', '/v1/identity', { token: null })).text);
+        const r = await within('the answer to a stranger', host.call(m.name, 'note', [5], { token }), 40);
+        assert.notEqual(r.status, 200);
+        says('the stranger\'s answer', r.text, rest.join(' '));
       } else {
         const r = await within('the answer to the procedure', host.call(m.name, rest[0], []), 60);
         says('the procedure', r.text, rest.slice(1).join(' '));

@@ -5,7 +5,7 @@
  *   publish:  what the refusal of the file says; absent: it is taken
  *   answer:   what the answer to reducer `attack` says; `ok`: it succeeds, and nothing comes of it
  *   log:      what its log says afterwards
- *   call:     another function to call, and how: `procedure`, `connect`, `subscribe`, `due` */
+ *   call:     what else is done: `sql QUERY`, which fails; `procedure NAME ANSWER`; `stranger ANSWER`: somebody else's call */
 #ifndef ATTACK_H
 #define ATTACK_H
 
