@@ -93,6 +93,8 @@ bool core_work(Core *c);
 bool core_due(Core *c);
 void core_hold(Core *c, bool hold);   /* no scheduled function starts until it is false again */
 int64_t core_due_us(const Core *c);   /* when the next one is due, microseconds since 1970; INT64_MAX: none */
+/* Has a transaction scheduled something since this was asked last? Its record must be out before what it scheduled runs. */
+bool core_has_armed(Core *c);
 bool core_may_run_due(const Core *c); /* ready, not paused by a publish, not held */
 /* Is there something for core_work that calls, control records and slices do not tell of? And when will there be, by the clock; INT64_MAX:
  * nothing is due. */

@@ -140,6 +140,7 @@ typedef struct Schedule {
     uint32_t *buckets, mask;
     uint64_t order;
     uint32_t round;
+    bool armed; /* a transaction has made a row due, at some time, since core_has_armed */
 } Schedule;
 /* What runs beside the executor. `lock` guards the queue of those that want something of it; all else is the executor's. */
 typedef struct Procedures {

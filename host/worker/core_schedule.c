@@ -221,6 +221,7 @@ void schedule_follow(Core *c, uint32_t nchanges, const TableChange *changes, int
             }
             t->seen = round;
             arm_row(s, t, at, now_us);
+            s->armed = true;
         }
         for (uint32_t k = 0; k < changes[i].ndeleted; k++) {
             Timer *t = timer_find(s, table, key_of(d, changes[i].deleted[k]));
@@ -264,6 +265,13 @@ void schedule_rebuild(Core *c, const SchemaImage *before, const bool *carried)
 }
 
 void core_hold(Core *c, bool hold) { c->held = hold; }
+
+bool core_has_armed(Core *c)
+{
+    bool armed = c->schedule.armed;
+    c->schedule.armed = false;
+    return armed;
+}
 
 int64_t core_due_us(const Core *c) { return c->schedule.nheap ? c->schedule.timers[c->schedule.heap[0]].due_us : INT64_MAX; }
 bool core_may_run_due(const Core *c) { return !c->held && core_accepts_calls(c); }

@@ -32,6 +32,7 @@ typedef struct Worker {
     uint32_t calls_pending; /* calls whose outputs are not all published */
     size_t bytes_pending;
     bool outputs_pending;
+    bool armed; /* something not yet visible has scheduled a function */
     uint32_t log_dropped; /* lines lost since the last one that got through */
     uint32_t log_tokens;
     uint64_t log_refill_ns;
@@ -179,6 +180,8 @@ static bool publish(Worker *w)
         w->calls_pending = 0;
         w->bytes_pending = 0;
         w->outputs_pending = false;
+        (void)core_has_armed(w->core);
+        w->armed = false;
     }
     /* With commit records it is storage that wakes net, once it has counted them; frames alone, log lines, room for calls and
      * parts that wait for room ring for net themselves (rule 10). */
@@ -289,6 +292,12 @@ static bool call_turn(Worker *w)
 static bool due_turn(Worker *w)
 {
     core_hold(w->core, atomic_load_explicit(&w->area.host_cursors->hold, memory_order_acquire));
+    /* What was done is out before a function runs that nobody called: if it kills us, the call that scheduled it is not made again, to schedule it
+     * again. */
+    if (core_has_armed(w->core))
+        w->armed = true;
+    if (w->armed && core_may_run_due(w->core) && core_due_us(w->core) <= clock_wall_us())
+        publish(w);
     bool ran = !has_backlog(w) && core_due(w->core);
     w->calls_pending += ran;
     int64_t next_us = core_due_us(w->core);
