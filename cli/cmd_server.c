@@ -233,8 +233,10 @@ int cmd_server_status(Cli *c, const Args *a)
     if (js_is(contained, JS_OBJECT)) {
         Str missing = js_str(js_get(contained, "missing"));
         out.len -= 1; /* the empty line comes behind */
-        buf_printf(&out, "Workers: %s", js_get(contained, "confined") && str_is(js_get(contained, "confined")->text, "true") ? "confined" : "NOT confined");
-        buf_printf(&out, " (Landlock ABI %lld, seccomp: %.*s, a user for each database: %.*s)\n", (long long)js_int(js_get(contained, "landlock_abi"), 0),
+        buf_printf(&out, "Workers: %s",
+                   js_get(contained, "confined") && str_is(js_get(contained, "confined")->text, "true") ? "confined" : "NOT confined");
+        buf_printf(&out, " (Landlock ABI %lld, seccomp: %.*s, a user for each database: %.*s)\n",
+                   (long long)js_int(js_get(contained, "landlock_abi"), 0),
                    STR_FMT(js_get(contained, "seccomp") ? js_get(contained, "seccomp")->text : STR("?")),
                    STR_FMT(js_get(contained, "own_users") ? js_get(contained, "own_users")->text : STR("?")));
         if (missing.len)

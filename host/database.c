@@ -483,8 +483,9 @@ static Status check_connections(const Database *db, const uint8_t identity[32], 
         own += counts && memcmp(s->identity, identity, 32) == 0;
     }
     if (config->client_connections_max && own >= config->client_connections_max)
-        return FAIL(err, S_UNAVAILABLE, "this identity has %u connections to database %s, the most that one may have (--connections-per-client)",
-                    own, db->name);
+        return FAIL(err, S_UNAVAILABLE,
+                    "this identity has %u connections to database %s, the most that one may have (--connections-per-client)", own,
+                    db->name);
     if (config->database_connections_max && all >= config->database_connections_max)
         return FAIL(err, S_UNAVAILABLE, "database %s has %u connections, the most it may have (--connections-per-database)", db->name, all);
     return S_OK;
@@ -570,8 +571,8 @@ static Status backend_call(void *user, NetDb *db, NetClient *client, NetCallKind
     Slot *s = &db->slots[slot];
     if (kind == NET_SUBSCRIBE) {
         if (s->nsets >= db->host->config.subscriptions_max)
-            return FAIL(err, S_UNAVAILABLE, "this connection has %u subscriptions, the most that one may have (--subscriptions-per-connection)",
-                        s->nsets);
+            return FAIL(err, S_UNAVAILABLE,
+                        "this connection has %u subscriptions, the most that one may have (--subscriptions-per-connection)", s->nsets);
         remember_query_set(db, s, nparts, parts);
     }
     if ((kind == NET_CALL_REDUCER || kind == NET_CALL_PROCEDURE) && !s->http && nparts > 1)

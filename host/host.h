@@ -29,10 +29,10 @@ typedef struct HostConfig {
     uint32_t idle_close_ms;    /* an unused database is closed after this; default 300000 */
     uint64_t worker_bytes_max; /* memory of one worker; default 4 GiB, 0: any */
     /* What the engine counts before that, so that a call fails and not the worker. 0: none. */
-    uint64_t database_bytes_max;  /* rows and indexes, a publish's second copy included; default three quarters of worker_bytes_max */
-    uint64_t txn_bytes_max;       /* of row versions in one transaction; default 1 GiB */
-    uint64_t txn_rows_max;        /* default 10,000,000 */
-    uint64_t call_bytes_max;      /* scratch memory of one call; default 256 MiB, never 0 */
+    uint64_t database_bytes_max;       /* rows and indexes, a publish's second copy included; default three quarters of worker_bytes_max */
+    uint64_t txn_bytes_max;            /* of row versions in one transaction; default 1 GiB */
+    uint64_t txn_rows_max;             /* default 10,000,000 */
+    uint64_t call_bytes_max;           /* scratch memory of one call; default 256 MiB, never 0 */
     uint32_t client_connections_max;   /* WebSockets of one identity to one database; default 4096, 0: any */
     uint32_t database_connections_max; /* WebSockets to one database; default 16384, 0: any */
     uint32_t subscriptions_max;        /* query sets of one connection; default 10000 */
@@ -44,8 +44,8 @@ typedef struct HostConfig {
     uint32_t view_ms_max;      /* how long a view may take; default 1000, 0: any */
     uint32_t procedure_ms_max; /* of processor time that one may take at a stretch; default 60000, 0: any */
     EgressPolicy egress;
-    bool publish_loopback_only;  /* strangers may create databases only from this machine; default true */
-    char publish_owners[4096];   /* who may create databases, from anywhere (owners.h); empty: as publish_loopback_only says */
+    bool publish_loopback_only; /* strangers may create databases only from this machine; default true */
+    char publish_owners[4096];  /* who may create databases, from anywhere (owners.h); empty: as publish_loopback_only says */
 } HostConfig;
 
 /* ---- work on other threads ---- */

@@ -316,7 +316,7 @@ static void on_tick(uv_timer_t *timer)
         }
         int64_t due_us = atomic_load(&w->due_next_us);
         bool soon = due_us < wall_us + (int64_t)(idle_ns / 1000); /* it would have to open again at once */
-        if (atomic_load(&w->procedures)) /* a procedure holds it open as a client does (rule 31) */
+        if (atomic_load(&w->procedures))                          /* a procedure holds it open as a client does (rule 31) */
             db->idle_since_ns = MAX(db->idle_since_ns, now);
         if (db->refs == 0 && !db->operating && !soon && now - db->idle_since_ns > idle_ns) {
             database_plan_wake(db, due_us);

@@ -51,7 +51,8 @@ static Status walk(Str text, const uint8_t *wanted, bool *ret_found, Error *err)
         uint8_t identity[32];
         Str word = {text.ptr + start, i - start};
         if (word.len != 64 || !identity_from_hex(identity, word))
-            return FAIL(err, S_INVALID, "the list of owners: `%.*s` is not an identity (64 hex digits, as `spacetime login show` prints it)",
+            return FAIL(err, S_INVALID,
+                        "the list of owners: `%.*s` is not an identity (64 hex digits, as `spacetime login show` prints it)",
                         (int)MIN(word.len, (size_t)80), word.ptr);
         if (wanted && memcmp(identity, wanted, 32) == 0)
             *ret_found = true;
@@ -77,8 +78,9 @@ Status owners_allow(const char *list, const uint8_t identity[32], Error *err)
         return S_OK;
     char hex[65];
     identity_to_hex(hex, identity);
-    return FAIL(err, S_DENIED,
-                "%s may not create databases on this host: its operator lists who may (--publish-owners); ask to be added, or log in as one of "
-                "them",
-                hex);
+    return FAIL(
+        err, S_DENIED,
+        "%s may not create databases on this host: its operator lists who may (--publish-owners); ask to be added, or log in as one of "
+        "them",
+        hex);
 }

@@ -169,7 +169,6 @@ static Status run_init(Database *db, Publishing *p, Bytes part, Error *err)
     return FAIL(err, S_INVALID, "the `init` reducer ran longer than %u ms (--call-timeout-ms)", most_ms);
 }
 
-
 static Status start_new_version(Publishing *p, Error *err)
 {
     Database *db = p->db;
@@ -556,7 +555,8 @@ static void find_after(void *arg)
             if (allowed != S_DENIED)
                 log_error("--publish-owners: %s", why.text);
             publish_answer(p, allowed == S_DENIED ? 403 : 500, "%s",
-                           allowed == S_DENIED ? why.text : "the operator's list of who may create databases cannot be read; see the host's log");
+                           allowed == S_DENIED ? why.text
+                                               : "the operator's list of who may create databases cannot be read; see the host's log");
             publishing_free(p);
             return;
         }

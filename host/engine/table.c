@@ -61,7 +61,8 @@ Status conflict(Error *err, const TableShape *s, const KeyShape *k, const void *
 Status engine_check_room(const Engine *e, uint64_t more, Error *err)
 {
     if (UNLIKELY(e->limits.database_bytes_max && e->bytes + more > e->limits.database_bytes_max))
-        return FAIL(err, S_TOO_LARGE, "the database needs %llu bytes more than the %llu in use; its limit is %llu bytes (--database-memory)",
+        return FAIL(err, S_TOO_LARGE,
+                    "the database needs %llu bytes more than the %llu in use; its limit is %llu bytes (--database-memory)",
                     (unsigned long long)more, (unsigned long long)e->bytes, (unsigned long long)e->limits.database_bytes_max);
     return S_OK;
 }
@@ -222,8 +223,8 @@ static Status check_txn_room(const Table *t, uint64_t more, Error *err)
 {
     const Engine *e = t->engine;
     if (UNLIKELY(e->limits.txn_rows_max && e->nundo >= e->limits.txn_rows_max))
-        return FAIL(err, S_TOO_LARGE, "table %.*s: the transaction writes more than %llu rows (--transaction-rows)", STR_FMT(t->shape->def->name),
-                    (unsigned long long)e->limits.txn_rows_max);
+        return FAIL(err, S_TOO_LARGE, "table %.*s: the transaction writes more than %llu rows (--transaction-rows)",
+                    STR_FMT(t->shape->def->name), (unsigned long long)e->limits.txn_rows_max);
     if (UNLIKELY(e->limits.txn_bytes_max && more && e->txn_bytes + more > e->limits.txn_bytes_max))
         return FAIL(err, S_TOO_LARGE, "table %.*s: the transaction writes more than %llu bytes of rows (--transaction-bytes)",
                     STR_FMT(t->shape->def->name), (unsigned long long)e->limits.txn_bytes_max);

@@ -171,7 +171,7 @@ typedef struct PlanRef { /* one table of FROM */
     const TableDef *def;
     Table *table;
     uint32_t table_id;
-    uint16_t ncols;    /* what callers see: all, or all but a view's last */
+    uint16_t ncols; /* what callers see: all, or all but a view's last */
     bool is_view;
     const Pred *where; /* never NULL */
     Path path;

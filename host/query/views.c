@@ -643,7 +643,8 @@ bool views_evict(Views *v)
 {
     enum { ROWS_PER_SLICE = 4096 };
     Instance *inst = v ? v->oldest : NULL;
-    if (!inst || v->open || v->resolving || (v->nunheld <= VIEW_UNHELD_MAX && v->env.clock_us(v->env.user) - inst->used_us < VIEW_UNHELD_US))
+    if (!inst || v->open || v->resolving ||
+        (v->nunheld <= VIEW_UNHELD_MAX && v->env.clock_us(v->env.user) - inst->used_us < VIEW_UNHELD_US))
         return false;
     reads_drop(v, inst);
     open_transaction(v);
@@ -654,8 +655,8 @@ bool views_evict(Views *v)
     return true;
 }
 
-Status views_try(Views *v, const ModuleDef *next, Status (*run)(void *user, uint32_t view, const uint8_t sender[32], Error *err), void *user,
-                 Error *err)
+Status views_try(Views *v, const ModuleDef *next, Status (*run)(void *user, uint32_t view, const uint8_t sender[32], Error *err),
+                 void *user, Error *err)
 {
     enum { TRIED_OF_EACH = 16 };
     uint32_t *tried = x_alloc((next->nviews + 1) * sizeof *tried);

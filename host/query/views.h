@@ -17,7 +17,7 @@
 #include "host/query/query.h"
 
 enum {
-    VIEW_TABLE_ID_FIRST = 1 << 30, /* ids of views' tables; the catalog's stay far below */
+    VIEW_TABLE_ID_FIRST = 1 << 30,  /* ids of views' tables; the catalog's stay far below */
     VIEW_ROWS_BYTES_MAX = 64 << 20, /* of one result */
     VIEW_READS_MAX = 10000,         /* of one instance; beyond it reads whole tables */
     VIEW_UNHELD_MAX = 4096,         /* results that nobody subscribes to; the oldest go */

@@ -18,14 +18,14 @@ struct Read {
     Instance *inst;
     Read *inst_next;
     TableReads *table;
-    uint32_t group;        /* KEY, RANGE: of its table */
-    uint64_t hash;         /* KEY: in the table of keys */
-    Read *next, **prev;    /* KEY: its bucket; TABLE: the table's list */
-    RangeSet *set;         /* RANGE: a treap ordered by lower bound and birth, with the greatest upper bound of each subtree */
+    uint32_t group;     /* KEY, RANGE: of its table */
+    uint64_t hash;      /* KEY: in the table of keys */
+    Read *next, **prev; /* KEY: its bucket; TABLE: the table's list */
+    RangeSet *set;      /* RANGE: a treap ordered by lower bound and birth, with the greatest upper bound of each subtree */
     Read *left, *right;
     uint64_t priority, birth;
-    const void *lo, *hi;   /* NULL: open */
-    const void *max_hi;    /* of the subtree */
+    const void *lo, *hi; /* NULL: open */
+    const void *max_hi;  /* of the subtree */
     bool max_open;
 };
 

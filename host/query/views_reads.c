@@ -39,7 +39,10 @@ static uint32_t group_of(TableReads *t, bool is_range, uint32_t ncols, const uin
     return t->ngroups++;
 }
 
-static uint64_t hash_begin(const Views *v, const TableReads *t, uint32_t group) { return v->seed ^ hash_u64((uint64_t)t->id << 32 | group); }
+static uint64_t hash_begin(const Views *v, const TableReads *t, uint32_t group)
+{
+    return v->seed ^ hash_u64((uint64_t)t->id << 32 | group);
+}
 
 static uint64_t hash_of_keys(const Views *v, const TableReads *t, uint32_t group, const void *const *keys)
 {
@@ -269,9 +272,13 @@ static const void *keep_value(const Type *t, const void *value, uint8_t **at)
     return copy;
 }
 
-static size_t kept_bytes(const Type *t, const void *value) { return value ? (t->size + 15u) / 16 * 16 + value_heap_size(t, value) + 16 : 0; }
+static size_t kept_bytes(const Type *t, const void *value)
+{
+    return value ? (t->size + 15u) / 16 * 16 + value_heap_size(t, value) + 16 : 0;
+}
 
-void views_read_range(Views *v, const Table *table, uint32_t neq, const uint16_t *cols, const void *const *eq, const void *lo, const void *hi)
+void views_read_range(Views *v, const Table *table, uint32_t neq, const uint16_t *cols, const void *const *eq, const void *lo,
+                      const void *hi)
 {
     if (reads_full(v, table))
         return;
@@ -359,7 +366,8 @@ static void touch_by_row(Views *v, const TableReads *t, bool queries, const void
         }
         const RangeSet *s = range_set(v, hash, NULL);
         if (s)
-            touch_ranges(v, s->type, s->root, (const char *)row + t->def->cols[t->groups[g].cols[t->groups[g].ncols]].offset, row, inserted);
+            touch_ranges(v, s->type, s->root, (const char *)row + t->def->cols[t->groups[g].cols[t->groups[g].ncols]].offset, row,
+                         inserted);
     }
 }
 

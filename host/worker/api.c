@@ -158,9 +158,7 @@ static st_status api_emit(void *host, const void *row)
     if (call->doomed)
         return ST_E_ABORTED;
     Error err;
-    Status s = !row             ? FAIL(&err, S_INVALID, "it emits no row")
-               : call->noting   ? views_emit(call->noting, row, &err)
-                                : S_OK;
+    Status s = !row ? FAIL(&err, S_INVALID, "it emits no row") : call->noting ? views_emit(call->noting, row, &err) : S_OK;
     if (s == S_OK)
         return ST_OK;
     doom(call, status_of(s, &err), "%s", err.text);
@@ -175,9 +173,7 @@ static st_status api_query(void *host, const char *sql)
     if (call->doomed)
         return ST_E_ABORTED;
     Error err;
-    Status s = !sql             ? FAIL(&err, S_INVALID, "it gives no query")
-               : call->noting   ? views_query(call->noting, str_of(sql), &err)
-                                : S_OK;
+    Status s = !sql ? FAIL(&err, S_INVALID, "it gives no query") : call->noting ? views_query(call->noting, str_of(sql), &err) : S_OK;
     if (s == S_OK)
         return ST_OK;
     doom(call, status_of(s, &err), "%s", err.text);
@@ -521,7 +517,6 @@ static st_status api_stopwatch_end(st_call *call, uint32_t id, const st_log_loc 
             (Str){text, (size_t)MAX(n, 0)});
     return ST_OK;
 }
-
 
 const st_api api_table = {
     .size = sizeof(st_api),

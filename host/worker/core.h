@@ -64,8 +64,8 @@ typedef struct CoreEnv {
     void (*due)(void *user, const CoreDue *due);
     EngineLimits limits;     /* until CTL_LIMITS says otherwise */
     uint64_t call_bytes_max; /* scratch memory of a call; 0: 256 MiB */
-    uint32_t slice_rows;  /* of core_work; 0: its own measure */
-    uint32_t view_ms_max; /* how long a view may take; 0: any */
+    uint32_t slice_rows;     /* of core_work; 0: its own measure */
+    uint32_t view_ms_max;    /* how long a view may take; 0: any */
     /* Procedures, each on a thread of its own (strand.h). */
     uint32_t procedures_max;   /* at once */
     uint32_t procedure_ms_max; /* processor time that one may take without asking for anything; 0: any */
@@ -91,8 +91,8 @@ bool core_accepts_calls(const Core *c); /* ready, and not paused by a publish */
 bool core_work(Core *c);
 /* Run the one scheduled function that is due longest, if one is due. */
 bool core_due(Core *c);
-void core_hold(Core *c, bool hold);   /* no scheduled function starts until it is false again */
-int64_t core_due_us(const Core *c);   /* when the next one is due, microseconds since 1970; INT64_MAX: none */
+void core_hold(Core *c, bool hold); /* no scheduled function starts until it is false again */
+int64_t core_due_us(const Core *c); /* when the next one is due, microseconds since 1970; INT64_MAX: none */
 /* Has a transaction scheduled something since this was asked last? Its record must be out before what it scheduled runs. */
 bool core_has_armed(Core *c);
 bool core_may_run_due(const Core *c); /* ready, not paused by a publish, not held */

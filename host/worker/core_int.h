@@ -84,7 +84,7 @@ struct st_call {
     Views *noting;        /* what it reads is noted here; NULL: it is only tried */
     uint32_t view_steps;
     int64_t view_since_us;
-    bool migrating;       /* `items` also names tables of the version in force: read-only */
+    bool migrating; /* `items` also names tables of the version in force: read-only */
     st_db db;
     st_reducer_ctx ctx;
     Str function;    /* the reducer's name */

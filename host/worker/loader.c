@@ -777,8 +777,8 @@ static bool item_is_readable(const Loader *l, const st_item *it)
 {
     Str ignored;
     return mine(l, it, sizeof *it, _Alignof(st_item)) && text_at(l, it->name, NAME_BYTES_MAX, &ignored) && it->kind >= ST_ITEM_TABLE &&
-           it->kind <= ST_ITEM_VIEW_KEY &&
-           (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored)) && (it->kind != ST_ITEM_ROUTE || route_is_readable(l, it));
+           it->kind <= ST_ITEM_VIEW_KEY && (!it->owner || text_at(l, it->owner, NAME_BYTES_MAX, &ignored)) &&
+           (it->kind != ST_ITEM_ROUTE || route_is_readable(l, it));
 }
 
 /* Tables, what belongs to them, names and case policy. */

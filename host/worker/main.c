@@ -32,7 +32,7 @@ typedef struct Worker {
     uint32_t calls_pending; /* calls whose outputs are not all published */
     size_t bytes_pending;
     bool outputs_pending;
-    bool armed; /* something not yet visible has scheduled a function */
+    bool armed;           /* something not yet visible has scheduled a function */
     uint32_t log_dropped; /* lines lost since the last one that got through */
     uint32_t log_tokens;
     uint64_t log_refill_ns;

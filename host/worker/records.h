@@ -178,13 +178,13 @@ typedef struct WorkerConfig {
     uint32_t uid, gid;          /* to become; 0: stay (only when not root) */
     uint32_t allow_unsandboxed; /* the operator's override */
     uint32_t parent_pid;
-    uint64_t data_bytes_max;   /* RLIMIT_DATA, 0: none */
-    uint64_t call_bytes_max;   /* scratch memory of a call */
+    uint64_t data_bytes_max;                                  /* RLIMIT_DATA, 0: none */
+    uint64_t call_bytes_max;                                  /* scratch memory of a call */
     uint64_t database_bytes_max, txn_bytes_max, txn_rows_max; /* EngineLimits; 0: none */
-    uint32_t procedures_max;   /* at once */
-    uint32_t view_ms_max;      /* how long a view may take, 0: any */
-    uint32_t procedure_ms_max; /* processor time between two requests to the executor, 0: any */
-    char module_dir[256];      /* the only directory the worker may read; absolute */
+    uint32_t procedures_max;                                  /* at once */
+    uint32_t view_ms_max;                                     /* how long a view may take, 0: any */
+    uint32_t procedure_ms_max;                                /* processor time between two requests to the executor, 0: any */
+    char module_dir[256];                                     /* the only directory the worker may read; absolute */
 } WorkerConfig;
 enum { WORKER_CONFIG_MAGIC = 0x53545743 };
 /* Exit codes of the worker before it serves: */

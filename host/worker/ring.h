@@ -48,9 +48,9 @@ typedef struct RingCursors {
     _Atomic int64_t due_us, due_next_us;
     /* host's area only: no scheduled function may start; ring the bell after it is taken back */
     _Atomic uint32_t hold;
-    _Atomic uint64_t guilty_call;               /* a crash on a procedure's own thread: its call; 0: on the executor */
-    _Atomic uint32_t procedures;                /* how many run */
-    _Atomic uint32_t runaway;                   /* guilty_call computes too long: replace this worker */
+    _Atomic uint64_t guilty_call; /* a crash on a procedure's own thread: its call; 0: on the executor */
+    _Atomic uint32_t procedures;  /* how many run */
+    _Atomic uint32_t runaway;     /* guilty_call computes too long: replace this worker */
 } RingCursors;
 
 typedef struct RingSizes {

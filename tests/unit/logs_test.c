@@ -126,7 +126,10 @@ static void a_follower_goes_on_over_a_rotation(void **state)
     logs_close(l);
 }
 
-static bool module_says(Logs *l, uint64_t now_ns, uint8_t level) { return logs_write_module(l, now_ns, level, 1, STR("f"), STR(""), 0, STR("talk")); }
+static bool module_says(Logs *l, uint64_t now_ns, uint8_t level)
+{
+    return logs_write_module(l, now_ns, level, 1, STR("f"), STR(""), 0, STR("talk"));
+}
 
 static bool tells(Logs *l, const char *text)
 {
@@ -144,7 +147,7 @@ static void a_module_that_logs_too_much_is_cut_and_told(void **state)
     uint32_t good = 0;
     for (int i = 0; i < 250; i++)
         good += module_says(l, now, 2);
-    assert_int_equal(good, 100); /* ten seconds' worth */
+    assert_int_equal(good, 100);           /* ten seconds' worth */
     assert_true(module_says(l, now, 101)); /* a panic always */
     assert_true(tells(l, "150 log lines were dropped: the module logs more than 10 lines a second (--log-rate)"));
     assert_false(module_says(l, now, 2));
