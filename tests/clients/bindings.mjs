@@ -53,3 +53,12 @@ export const courier = bind({
 [procedureSchema('count', { text: t.string() }, receipt), procedureSchema('refuses', { why: t.string() }, t.unit()),
   procedureSchema('nap', { ms: t.u32() }, t.i64()), procedureSchema('retried', {}, t.u64()), procedureSchema('crash', {}, t.unit()),
   procedureSchema('fetch', { method: t.string(), url: t.string(), body: t.string(), timeout_ms: t.u32() }, answer)]);
+
+// Views are tables without indexes and constraints; only one with a key of its own tells of updates.
+export const viewed = bind({
+  item: table({ name: 'item', indexes: [btree('item', 'id'), btree('item', 'owner'), btree('item', 'n')], constraints: [unique('item', 'id')] },
+    t.row({ id: t.u32().primaryKey(), owner: t.identity(), n: t.u32() })),
+  mine: table({ name: 'mine', indexes: [], constraints: [] }, t.row({ id: t.u32(), owner: t.identity(), n: t.u32() })),
+  middle: table({ name: 'middle', indexes: [], constraints: [] }, t.row({ id: t.u32().primaryKey(), n: t.u32() })),
+  totals: table({ name: 'totals', indexes: [], constraints: [] }, t.row({ n: t.u64() })),
+}, [reducerSchema('put', { id: t.u32(), n: t.u32() }), reducerSchema('drop', { id: t.u32() })]);

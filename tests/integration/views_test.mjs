@@ -1,5 +1,6 @@
 // Views: results by sender and for all, read by SQL and subscriptions, kept up to date by what changes; behaviours 78 to 81 of the functions sheet.
-import { Host, compileText, main, sleep, test, until } from './lib.mjs';
+import { Host, compileText, connect, main, subscribe, test, until } from './lib.mjs';
+import { viewed } from '../clients/bindings.mjs';
 import { Viewer } from './migration/kit.mjs';
 import { definition } from './migration/notation.mjs';
 import assert from 'node:assert/strict';
@@ -194,6 +195,30 @@ test('an index over two columns, equality and a bound; a private view is its own
   assert.equal(r.status, 400);
   assert.match(r.text, /no such table: `pairs`/);
   await assert.rejects(view(ann, 'pairs'), /no such table: `pairs`/);
+});
+
+test('the official client reads views like tables: its own rows, updates by key, removals', async () => {
+  const { connection, identity } = await connect(host, viewed, db), seen = [];
+  await subscribe(connection, 'SELECT * FROM mine', 'SELECT * FROM middle', 'SELECT * FROM totals');
+  connection.db.mine.onInsert((_, row) => seen.push(`mine +${row.id}`));
+  connection.db.mine.onDelete((_, row) => seen.push(`mine -${row.id}`));
+  connection.db.middle.onInsert((_, row) => seen.push(`middle +${row.id}`));
+  connection.db.middle.onUpdate((_, old, row) => seen.push(`middle ${old.n}>${row.n}`));
+  connection.db.middle.onDelete((_, row) => seen.push(`middle -${row.id}`));
+  const total = () => [...connection.db.totals.iter()].map(row => Number(row.n));
+  const [before] = total();
+  connection.reducers.put({ id: 500, n: 12 });
+  await until('the row in both views', () => seen.includes('mine +500') && seen.includes('middle +500') && total()[0] === before + 1);
+  assert.ok([...connection.db.mine.iter()].every(row => row.owner.isEqual(identity)));
+  connection.reducers.put({ id: 500, n: 13 });
+  await until('an update by the view\'s key', () => seen.includes('middle 12>13'));
+  await call(ann, 'put', 501, 90);
+  connection.reducers.drop({ id: 500 });
+  await until('the row to go', () => seen.includes('mine -500') && seen.includes('middle -500') && total()[0] === before + 1);
+  assert.ok(!seen.includes('mine +501'), 'somebody else\'s row');
+  assert.equal(total().length, 1);
+  await call(ann, 'drop', 501);
+  connection.disconnect();
 });
 
 test('query views follow their table without being run again', async () => {
