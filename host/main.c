@@ -557,7 +557,7 @@ static Status parse_options(HostConfig *c, int argc, char **argv, Error *err)
         {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
-    uint64_t n;
+    uint64_t n = 0;
     for (int o; (o = getopt_long(argc, argv, "l:", options, NULL)) != -1;) {
         switch (o) {
         case DATA_DIR: snprintf(c->data_dir, sizeof c->data_dir, "%s", optarg); break;
