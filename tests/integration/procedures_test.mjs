@@ -486,10 +486,10 @@ test('a worker killed from outside: procedures are answered, the next one runs',
 
 test('a publish while procedures run: they end by themselves, and reach no table of the new version', async () => {
   await empty();
-  const sleeping = call('nap', 600);
-  await sleep(100);
   const text = readFileSync(source, 'utf8').replace('(st_str, what));\nST_TABLE(slot', '(st_str, what), (uint32_t, weight));\nST_DEFAULT(parcel, weight, 5);\nST_TABLE(slot');
-  await host.mustPublish('courier', compileText('courier2', text));
+  const second = compileText('courier2', text), sleeping = call('nap', 4000);
+  await sleep(100);
+  await host.mustPublish('courier', second);
   assert.equal((await host.call('courier', 'put', ['new'])).status, 200);
   const r = await sleeping;
   assert.equal(r.status, 500);

@@ -6,16 +6,18 @@
 //   rule  4  frames wait for record and durability       storage_log_test; operators_test "PostgreSQL frozen"; net_server_test
 //   rule  5  procedures                                  tests/integration/procedures_test.mjs
 //   rule  6  calls know their version                    worker_core_test a_publish_swaps_or_leaves_everything; sdk_test (republish)
-//   rule  7  rings are distrusted                        worker_ring_test; fuzz ring_fuzz, commit_fuzz; schema_commit_test false_records_...
+//   rule  7  rings are distrusted                        worker_ring_test; fuzz ring_fuzz, commit_fuzz; schema_commit_test false_records_...; hostile ring_*
 //   rule  8  no cycles, net never waits                  net_server_test; below (a client that does not read; a storm of calls)
 //   rule  9  seals of the shared memory                  worker_ring_test; below (no descriptors are left)
 //   rule 10  bells and budgets                           worker_ring_test test_threads; below (an idle host does not burn)
 //   rule 11  one encoding for all                        worker_core_test the_caller_hears_once_and_others_share_segments; query_subs_test
 //   rule 12  the step function under a simulator         tests/sim
 //   rule 13  a scan is a snapshot                        engine_txn_test a_scan_sees_the_moment_of_its_creation; query_random_test
-//   rule 18  the worker's process                        worker_sandbox_test; below (/proc of a live worker)
+//   rule 18  the worker's process                        worker_sandbox_test; containment_test; below (/proc of a live worker)
+//   rule 19  the system calls                            worker_sandbox_test; tests/hostile (each call that could reach out)
+//   rule 20  memory is counted first                     limits_test; engine_prepare_test a_second_copy_needs_memory; hostile hoard_*
 //   rule 21  dlopen names                                worker_loader_test; below (twenty republishes, one mapping)
-//   rule 22  the log ring is lossy and outlives a crash  modules_test (its log tells why); below (a million lines)
+//   rule 22  the log ring is lossy and outlives a crash  containment_test; logs_test; hostile million_lines; below (a million lines)
 //   rule 23  fence                                       storage_log_test another_host_fences_the_first; operators_test two hosts
 //   rule 24  re-sent batches                             storage_log_test connections_killed_...; operators_test pg_terminate_backend
 //   rule 25  COMMIT's tag                                storage_log_test; operators_test PostgreSQL stopped
