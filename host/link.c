@@ -86,6 +86,7 @@ Status link_spawn(Link **ret, const LinkConfig *config, Error *err)
         .database_bytes_max = config->database_bytes_max,
         .txn_bytes_max = config->txn_bytes_max,
         .txn_rows_max = config->txn_rows_max,
+        .call_ms_max = config->call_ms_max,
         .view_ms_max = config->view_ms_max,
         .procedure_ms_max = config->procedure_ms_max,
     };
@@ -150,6 +151,12 @@ out:
     }
     *ret = link;
     return S_OK;
+}
+
+void link_interrupt(Link *link)
+{
+    if (!link->dead && link->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, link->pidfd, WORKER_CANCEL_SIGNAL, NULL, 0);
 }
 
 void link_kill(Link *link)

@@ -22,7 +22,7 @@ typedef struct LinkConfig {
     bool allow_unsandboxed;
     uint64_t data_bytes_max;
     uint32_t procedures_max, procedure_ms_max; /* at once; of processor time (records.h) */
-    uint32_t view_ms_max;
+    uint32_t call_ms_max, view_ms_max;
     uint64_t call_bytes_max, database_bytes_max, txn_bytes_max, txn_rows_max; /* records.h */
 } LinkConfig;
 
@@ -35,11 +35,12 @@ typedef struct Link {
     /* the control conversation */
     pthread_mutex_t lock;
     pthread_cond_t answered;
-    bool watched;     /* the loop reads frames */
-    bool dead;        /* exited; exit_text says how */
-    bool killed;      /* by us */
-    bool broken;      /* because it broke the protocol: what it says it answered may be lost */
-    uint8_t awaiting; /* ControlKind that a job waits for, 0: none */
+    bool watched;          /* the loop reads frames */
+    bool dead;             /* exited; exit_text says how */
+    bool killed;           /* by us */
+    uint64_t cancelled_ns; /* when the call that runs was told to end; 0: none */
+    bool broken;           /* because it broke the protocol: what it says it answered may be lost */
+    uint8_t awaiting;      /* ControlKind that a job waits for, 0: none */
     bool answer_ready;
     Status answer_status;
     Buf answer;
@@ -53,6 +54,8 @@ typedef struct Link {
 MUST_CHECK Status link_spawn(Link **ret, const LinkConfig *config, Error *err);
 /* Kill (if alive), reap, free. Nobody else may use the link any more. */
 void link_free(Link *link);
+/* Ask the running module code to end at its call's edge: the worker looks whether it may (sandbox.h). */
+void link_interrupt(Link *link);
 void link_kill(Link *link); /* SIGKILL; the exit is reported the usual way */
 
 /* Ask it to publish everything and exit; waits. [job thread] */

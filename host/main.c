@@ -281,6 +281,35 @@ static void wake_databases(Host *h)
         database_wake_when_due(db, now_us);
 }
 
+/* Rule 17: a call that runs too long is told so, and each function that it asks of the host ends it; module code that asks for nothing is interrupted;
+ * and when neither helps the worker goes. */
+static void watch_call(Host *h, Database *db, uint64_t now)
+{
+    enum { GRACE_MS = 500 };
+    Link *link = db->link;
+    const RingCursors *w = link->area.worker_cursors;
+    uint64_t call = atomic_load(&w->current_call), since = atomic_load(&w->current_since_ns);
+    bool late = call && since < now && now - since > (uint64_t)h->config.call_ms_max * 1000000u && atomic_load(&w->current_call) == call;
+    if (!late) {
+        link->cancelled_ns = 0;
+        return;
+    }
+    if (!link->cancelled_ns || atomic_load(&link->area.host_cursors->cancel_since_ns) != since) {
+        if (!link->cancelled_ns) /* a worker that tells lies about when its call began gets no second grace */
+            link->cancelled_ns = now;
+        atomic_store(&link->area.host_cursors->cancel_since_ns, since);
+    }
+    if (now - link->cancelled_ns <= (uint64_t)GRACE_MS * 1000000u) {
+        link_interrupt(link);
+        return;
+    }
+    logs_system(db->logs, 0, "A call ran longer than %u ms (--call-timeout-ms) and could not be ended: its worker is replaced",
+                h->config.call_ms_max);
+    log_error("database %s: a call ran longer than %u ms: the worker is killed", db->name, h->config.call_ms_max);
+    snprintf(link->kill_reason, sizeof link->kill_reason, "it ran longer than %u ms (--call-timeout-ms)", h->config.call_ms_max);
+    link_kill(link);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     Host *h = timer->data;
@@ -298,14 +327,7 @@ static void on_tick(uv_timer_t *timer)
         if (!db->link)
             continue;
         const RingCursors *w = db->link->area.worker_cursors;
-        uint64_t call = atomic_load(&w->current_call), since = atomic_load(&w->current_since_ns);
-        if (call && since < now && now - since > (uint64_t)h->config.call_ms_max * 1000000u && atomic_load(&w->current_call) == call) {
-            logs_system(db->logs, 0, "A call ran longer than %u ms (call_timeout_ms): its worker is replaced", h->config.call_ms_max);
-            log_error("database %s: a call ran longer than %u ms: the worker is killed", db->name, h->config.call_ms_max);
-            snprintf(db->link->kill_reason, sizeof db->link->kill_reason, "it ran longer than %u ms (--call-timeout-ms)",
-                     h->config.call_ms_max);
-            link_kill(db->link);
-        }
+        watch_call(h, db, now);
         if (atomic_load(&w->runaway) && !db->link->killed) {
             logs_system(db->logs, 0, "A procedure computed longer than %u ms (--procedure-cpu-ms): its worker is replaced",
                         h->config.procedure_ms_max);

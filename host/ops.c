@@ -72,6 +72,7 @@ void link_config_for(Host *h, const uint8_t identity[32], const char *label, Lin
         .database_bytes_max = h->config.database_bytes_max,
         .txn_bytes_max = h->config.txn_bytes_max,
         .txn_rows_max = h->config.txn_rows_max,
+        .call_ms_max = h->config.call_ms_max,
         .view_ms_max = h->config.view_ms_max,
         .procedure_ms_max = h->config.procedure_ms_max,
     };

@@ -79,10 +79,27 @@ static __attribute__((noinline)) st_status write_failed(st_call *call, Status s,
     return status;
 }
 
+void api_cancel(st_call *call)
+{
+    char text[200];
+    snprintf(text, sizeof text, "`%.*s` ran longer than %u ms (--call-timeout-ms)", (int)MIN(call->function.len, (size_t)100),
+             call->function.ptr, call->core->env.call_ms_max);
+    api_leave(call, ST_E_ABORTED, text);
+}
+
+/* Every function that a loop may call asks this (rule 17, the first step). */
+static inline void check_cancelled(st_call *call)
+{
+    const Core *c = call->core;
+    if (UNLIKELY(c->env.cancel && atomic_load_explicit(c->env.cancel, memory_order_relaxed) != 0) && core_is_cancelled(c))
+        api_cancel(call);
+}
+
 /* The table behind a record's position, or NULL with the call doomed. */
 static inline const CoreTable *table_of(const st_db *db, uint32_t item)
 {
     const CoreSchema *s = db->call->schema;
+    check_cancelled(db->call);
     if (LIKELY(item < s->nitems && s->items[item] && !db->call->over))
         return s->items[item];
     if (db->call->over)
@@ -118,6 +135,7 @@ static bool column_is_unique(st_call *call, const CoreTable *t, uint32_t col)
 
 static void *scratch(st_call *call, size_t bytes)
 {
+    check_cancelled(call);
     uint64_t most = call->core->env.call_bytes_max;
     if (UNLIKELY(bytes > most - call->scratch_bytes)) {
         char text[120];
@@ -416,6 +434,7 @@ static const void *api_next(const st_db *db, st_cursor *c)
 {
     if (UNLIKELY(!c || !c->host || db->call->over))
         return NULL;
+    check_cancelled(db->call);
     if (UNLIKELY(db->call->viewing))
         view_step(db->call);
     const void *row = cursor_next(c->host);
@@ -461,6 +480,7 @@ static st_status api_fail(st_call *call, const char *format, ...)
 static void api_log(st_call *call, st_log_level level, const st_log_loc *where, const char *format, ...)
 {
     char text[LOG_MESSAGE_BYTES_MAX + 1];
+    check_cancelled(call);
     va_list ap;
     va_start(ap, format);
     int n = vsnprintf(text, sizeof text, format, ap);

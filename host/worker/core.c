@@ -56,9 +56,25 @@ uint64_t core_offset(const Core *c) { return c->offset; }
 /* Alone in its function, so that no local of the caller lives across the jump. */
 static __attribute__((noinline)) st_status enter_module(Core *c, uint32_t id, const void *args)
 {
-    if (_setjmp(c->call.edge) != 0)
-        return ST_E_ABORTED;
-    return c->schema->module->call_reducer(c->schema->module, id, &c->call.ctx, args);
+    st_status status = ST_E_ABORTED;
+    c->running = &c->call;
+    if (_setjmp(c->call.edge) == 0)
+        status = c->schema->module->call_reducer(c->schema->module, id, &c->call.ctx, args);
+    c->running = NULL;
+    return status;
+}
+
+bool core_is_cancelled(const Core *c)
+{
+    return c->env.cancel && atomic_load_explicit(c->env.cancel, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(c->env.cancel, memory_order_relaxed) == atomic_load_explicit(c->env.since, memory_order_relaxed);
+}
+
+void core_cancel_here(Core *c)
+{
+    st_call *call = c->running;
+    if (call && core_is_cancelled(c))
+        api_cancel(call);
 }
 
 static bool all_zero(const uint8_t *p, size_t len)

@@ -59,6 +59,9 @@ typedef struct CoreEnv {
      * `call_seq` 0 at the end; UINT64_MAX for init. What must wrap module code alone (page protection in a test mode)
      * belongs into Module.call_reducer. */
     void (*in_module)(void *user, uint64_t call_seq);
+    /* Rule 17: a call is cancelled while *cancel is what in_module has put into *since (never 0). Both NULL: never. [any thread reads them] */
+    const _Atomic uint64_t *cancel, *since;
+    uint32_t call_ms_max; /* for the text */
     /* The call that follows (in_module) is that of a scheduled row; NULL: it has ended. May be NULL. Who restarts a worker that died
      * in between hands the row to CTL_DUE_DIED, so that a call that kills is not made again and again. */
     void (*due)(void *user, const CoreDue *due);
@@ -103,6 +106,9 @@ int64_t core_wake_us(const Core *c);
 /* CALL_ANSWER. Only while core_accepts_calls. */
 void core_answer(Core *c, Bytes record);
 uint32_t core_procedures(const Core *c); /* running, waiting or about to start */
+/* The call that runs is cancelled, and this is a signal handler on the executor's thread: leave the module's frames. Returns when there is nothing to
+ * leave. The caller has made sure that the module's own code was interrupted. */
+void core_cancel_here(Core *c);
 /* For the simulator and tests. */
 Engine *core_engine(Core *c);
 uint64_t core_offset(const Core *c); /* of the last commit record */

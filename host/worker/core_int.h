@@ -19,6 +19,7 @@
 #include "host/worker/strand.h"
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 
 enum {
     CLIENT_SLOTS_MAX = 1 << 24,
@@ -180,7 +181,8 @@ struct Core {
     size_t cuts_cap, parts_cap;
     uint32_t *renumber;
     size_t renumber_cap;
-    Arena view_arena; /* of the running view; afterwards of what became of it */
+    st_call *volatile running; /* on the executor, between its edge and its return; for core_cancel_here */
+    Arena view_arena;          /* of the running view; afterwards of what became of it */
     st_call call, view_call;
 };
 
@@ -263,6 +265,8 @@ st_reducer_ctx *procedure_tx_end(st_proc_ctx *ctx, st_reducer_ctx *tx);
 void procedure_tx_abort(st_proc_ctx *ctx, st_reducer_ctx *tx);
 st_status procedure_http(st_proc_ctx *ctx, const st_http_request *request, st_http_response *response);
 st_status procedure_sleep_until(st_proc_ctx *ctx, st_timestamp when);
+bool core_is_cancelled(const Core *c);
+_Noreturn void api_cancel(st_call *call); /* it ends with the reason */
 /* api.c: the call cannot go on; scratch memory, zeroed. */
 _Noreturn void api_leave(st_call *call, st_status status, const char *text);
 void *api_scratch(st_call *call, size_t bytes);

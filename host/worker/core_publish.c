@@ -36,9 +36,12 @@ static const CoreSchema no_tables;
 /* Alone in its function, so that no local of the caller lives across the jump. */
 static __attribute__((noinline)) st_status enter_migration(Core *c, CoreSchema *s, const MigrationOp *op, const void *from, void *to)
 {
-    if (_setjmp(c->migration_call.edge) != 0)
-        return ST_E_ABORTED;
-    return s->module->call_migration(s->module, op->version, op->position, &c->migration_call.ctx, from, to);
+    st_status status = ST_E_ABORTED;
+    c->running = &c->migration_call;
+    if (_setjmp(c->migration_call.edge) == 0)
+        status = s->module->call_migration(s->module, op->version, op->position, &c->migration_call.ctx, from, to);
+    c->running = NULL;
+    return status;
 }
 
 static st_call *migration_begin(Core *c, CoreSchema *s, const CoreSchema *records, const MigrationOp *op)

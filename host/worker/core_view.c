@@ -7,9 +7,12 @@
 /* Alone in its function, so that no local of the caller lives across the jump. */
 static __attribute__((noinline)) st_status enter_view(Core *c, const CoreSchema *s, uint32_t id, const st_view_ctx *ctx)
 {
-    if (_setjmp(c->view_call.edge) != 0)
-        return ST_E_ABORTED;
-    return s->module->call_view(s->module, id, ctx, &c->view_call);
+    st_status status = ST_E_ABORTED;
+    c->running = &c->view_call;
+    if (_setjmp(c->view_call.edge) == 0)
+        status = s->module->call_view(s->module, id, ctx, &c->view_call);
+    c->running = NULL;
+    return status;
 }
 
 static Status run(Core *c, const CoreSchema *s, Views *noting, uint32_t id, const uint8_t sender[32], Error *err)

@@ -1342,9 +1342,12 @@ static Status describe(Loader *l, LoadedModule *m, Error *err)
     if (!l->desc || dlinfo(m->library, RTLD_DI_LINKMAP, &map) != 0)
         return FAIL(err, S_INVALID, "no st_module: is ST_MODULE(name, \"version\") missing?");
     l->base = map->l_addr;
-    m->code.base = l->base;
-    sandbox_code_add(&m->code);
     dl_iterate_phdr(find_ranges, l);
+    m->code.base = l->base;
+    for (uint32_t i = 0; i < l->nranges; i++)
+        if (l->ranges[i].executable)
+            m->code.text = l->ranges[i].from, m->code.text_end = l->ranges[i].to;
+    sandbox_code_add(&m->code);
     if (!handshake(l))
         return refuse(l, err);
     l->builder = module_builder_new();

@@ -28,8 +28,9 @@ typedef struct Worker {
     RingReader call, control;
     RingWriter commit, frame, log;
     Core *core;
-    uint64_t last_call;     /* call_seq of the last call done */
-    uint32_t calls_pending; /* calls whose outputs are not all published */
+    _Atomic uint64_t since_ns; /* when the running call began: ours, nobody else writes it; 0: none runs */
+    uint64_t last_call;        /* call_seq of the last call done */
+    uint32_t calls_pending;    /* calls whose outputs are not all published */
     size_t bytes_pending;
     bool outputs_pending;
     bool armed;           /* something not yet visible has scheduled a function */
@@ -133,10 +134,20 @@ static Status env_open_module(void *user, Str path, Module **ret, Error *err)
 
 static void env_in_module(void *user, uint64_t call_seq)
 {
-    RingCursors *c = ((Worker *)user)->area.worker_cursors;
+    Worker *w = user;
+    RingCursors *c = w->area.worker_cursors;
+    uint64_t since_ns = call_seq ? clock_monotonic_ns() : 0;
     if (call_seq)
-        atomic_store_explicit(&c->current_since_ns, clock_monotonic_ns(), memory_order_relaxed);
+        atomic_store_explicit(&c->current_since_ns, since_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->since_ns, since_ns, memory_order_relaxed);
     atomic_store_explicit(&c->current_call, call_seq, memory_order_release);
+}
+
+static void cancel_running(void *user) /* in a signal handler, while module code ran */
+{
+    const Worker *w = user;
+    if (w->core)
+        core_cancel_here(w->core);
 }
 
 static void env_due(void *user, const CoreDue *due)
@@ -377,6 +388,7 @@ int main(void)
     ring_writer_init(&w->commit, &w->area, RING_COMMIT, false);
     ring_writer_init(&w->frame, &w->area, RING_FRAME, false);
     ring_writer_init(&w->log, &w->area, RING_LOG, false);
+    sandbox_on_cancel(cancel_running, w);
     w->log_tokens = LOG_LINES_BURST;
     w->log_refill_ns = clock_monotonic_ns();
     sandbox_last_words(&w->log, &w->log_dropped);
@@ -398,6 +410,9 @@ int main(void)
                    .txn_bytes_max = config.txn_bytes_max,
                    .txn_rows_max = config.txn_rows_max},
         .call_bytes_max = config.call_bytes_max,
+        .cancel = &w->area.host_cursors->cancel_since_ns,
+        .since = &w->since_ns,
+        .call_ms_max = config.call_ms_max,
         .view_ms_max = config.view_ms_max,
         .procedure_ms_max = config.procedure_ms_max,
         .runaway = env_runaway,

@@ -21,6 +21,7 @@
 #define HOST_WORKER_RECORDS_H
 
 #include "host/base/base.h"
+#include <signal.h>
 
 /* ---- RING_CALL ------------------------------------------------------------------------------- */
 
@@ -182,10 +183,12 @@ typedef struct WorkerConfig {
     uint64_t call_bytes_max;                                  /* scratch memory of a call */
     uint64_t database_bytes_max, txn_bytes_max, txn_rows_max; /* EngineLimits; 0: none */
     uint32_t procedures_max;                                  /* at once */
+    uint32_t call_ms_max;                                     /* how long a call may take; for its text */
     uint32_t view_ms_max;                                     /* how long a view may take, 0: any */
     uint32_t procedure_ms_max;                                /* processor time between two requests to the executor, 0: any */
     char module_dir[256];                                     /* the only directory the worker may read; absolute */
 } WorkerConfig;
+#define WORKER_CANCEL_SIGNAL SIGUSR1 /* RingCursors.cancel_since_ns is set */
 enum { WORKER_CONFIG_MAGIC = 0x53545743 };
 /* Exit codes of the worker before it serves: */
 enum { WORKER_EXIT_USAGE = 64, WORKER_EXIT_SANDBOX = 65, WORKER_EXIT_PROTOCOL = 66 };

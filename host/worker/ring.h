@@ -48,6 +48,8 @@ typedef struct RingCursors {
     _Atomic int64_t due_us, due_next_us;
     /* host's area only: no scheduled function may start; ring the bell after it is taken back */
     _Atomic uint32_t hold;
+    /* host's area only: the call that began then (current_since_ns) has run too long and is to end; 0: none */
+    _Alignas(64) _Atomic uint64_t cancel_since_ns;
     _Atomic uint64_t guilty_call; /* a crash on a procedure's own thread: its call; 0: on the executor */
     _Atomic uint32_t procedures;  /* how many run */
     _Atomic uint32_t runaway;     /* guilty_call computes too long: replace this worker */

@@ -170,6 +170,10 @@ void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic 
 {
     thread_call = call_seq;
     thread_guilty = guilty;
+    sigset_t cancel; /* it is for the executor */
+    sigemptyset(&cancel);
+    sigaddset(&cancel, WORKER_CANCEL_SIGNAL);
+    pthread_sigmask(SIG_BLOCK, &cancel, NULL);
     stack_t alternate = {.ss_sp = stack, .ss_size = stack_bytes};
     if (sigaltstack(&alternate, &thread_stack_before) != 0)
         BUG("sigaltstack: %s", strerror(errno));
@@ -305,6 +309,29 @@ static void on_sigsys(int sig, siginfo_t *si, void *context)
     die_of(sig);
 }
 
+static void (*cancel_call)(void *user);
+static void *cancel_user;
+static pid_t executor_tid;
+
+void sandbox_on_cancel(void (*cancel)(void *user), void *user)
+{
+    cancel_user = user;
+    cancel_call = cancel;
+    executor_tid = (pid_t)syscall(SYS_gettid);
+}
+
+/* Only the module's own code is left in the middle: libc and the host's functions may hold what nobody else would release. */
+static void on_cancel(int sig, siginfo_t *si, void *context)
+{
+    (void)sig, (void)si;
+    uintptr_t pc = CONTEXT_PC((ucontext_t *)context);
+    if (!cancel_call || thread_call || (pid_t)syscall(SYS_gettid) != executor_tid)
+        return;
+    for (const CodeMap *m = atomic_load(&code_maps); m; m = atomic_load(&m->next))
+        if (pc >= m->text && pc < m->text_end)
+            cancel_call(cancel_user);
+}
+
 static Status handlers(Error *err)
 {
     stack_t stack = {.ss_sp = crash_stack, .ss_size = sizeof crash_stack};
@@ -320,6 +347,10 @@ static Status handlers(Error *err)
             return FAIL(err, S_UNAVAILABLE, "sigaction: %s", strerror(errno));
     act.sa_sigaction = on_sigsys;
     if (sigaction(SIGSYS, &act, NULL) != 0)
+        return FAIL(err, S_UNAVAILABLE, "sigaction: %s", strerror(errno));
+    struct sigaction cancel = {.sa_sigaction = on_cancel, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART};
+    sigemptyset(&cancel.sa_mask);
+    if (sigaction(WORKER_CANCEL_SIGNAL, &cancel, NULL) != 0)
         return FAIL(err, S_UNAVAILABLE, "sigaction: %s", strerror(errno));
     sigset_t none;
     sigemptyset(&none);

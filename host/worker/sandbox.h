@@ -33,13 +33,16 @@ void sandbox_log_lock(void);
 void sandbox_log_unlock(void);
 /* Code that a crash may happen in, by its mapping; the caller keeps all of it, names too, until it is removed. [executor] */
 typedef struct CodeMap {
-    uintptr_t base;
+    uintptr_t base, text, text_end; /* of the mapping; of what can be run of it */
     uint32_t nfunctions;
     const ElfFunction *functions; /* sorted (elf_check.h) */
     struct CodeMap *_Atomic next;
 } CodeMap;
 void sandbox_code_add(CodeMap *map);
 void sandbox_code_remove(CodeMap *map);
+/* WORKER_CANCEL_SIGNAL has come while code of such a map ran on the executor's thread: called in the signal handler, and need not return. Before
+ * sandbox_confine. */
+void sandbox_on_cancel(void (*cancel)(void *user), void *user);
 /* Every further thread begins with this: its signal stack, and the call to name in `guilty` when it crashes. */
 void sandbox_thread(uint64_t call_seq, void *stack, size_t stack_bytes, _Atomic uint64_t *guilty);
 void sandbox_thread_end(void); /* and ends with this: the signal stack goes */

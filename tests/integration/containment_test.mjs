@@ -18,7 +18,7 @@ ST_REDUCER(overflow) { return endless(1) ? ST_OK : ST_E_USER; }
 ST_REDUCER(divide, (int32_t, by)) { volatile int32_t x = 7; x = x / by; return ST_OK; }
 ST_REDUCER(trap) { __builtin_trap(); }
 `;
-const host = await new Host({ args: ['--call-timeout-ms', '3000'] }).start();
+const host = await new Host({ args: ['--call-timeout-ms', '700'] }).start();
 const frail = compileText('frail', source(false)), repaired = compileText('repaired', source(true));
 const someone = async h => JSON.parse((await h.http('POST', '/v1/identity', { token: null })).text);
 const status = async h => JSON.parse((await h.http('GET', '/v1/server/status')).text);
@@ -59,6 +59,51 @@ test('what a crash leaves in the log: the signal, the kind of access, the module
     await until(`the facts of ${reducer} in the log`, async () => pattern.test(await messages(name)));
     assert.equal((await host.call(name, 'note', [1])).status, 200);
   }
+});
+
+const patient = compileText('patient', `#include "spacetimedb.h"
+ST_MODULE(patient, "1.0.0");
+ST_TABLE(mark, PUBLIC, (uint32_t, id, PK));
+ST_TABLE(alarm, PRIVATE, (uint64_t, id, PK_AUTO), (st_schedule_at, at));
+static st_status spin(void) { for (volatile int i = 0; i >= 0; i = (i + 1) & 1023) ; return ST_OK; }
+static st_status begin(st_reducer_ctx *ctx) { mark m = { 666 }; return mark_insert(ctx->db, &m); }
+ST_REDUCER(note, (uint32_t, id)) { mark m = { id }; return mark_insert(ctx->db, &m); }
+ST_REDUCER(computes) { st_status s = begin(ctx); return s ? s : spin(); }
+ST_REDUCER(reads) { st_status s = begin(ctx); if (s) return s; for (;;) mark_find_by_id(ctx->db, 1); return ST_OK; }
+ST_REDUCER(counts) { st_status s = begin(ctx); if (s) return s; for (;;) mark_count(ctx->db); return ST_OK; }
+ST_REDUCER(logs) { st_status s = begin(ctx); if (s) return s; for (;;) st_log_info(ctx, "again"); return ST_OK; }
+ST_REDUCER(ring, (alarm, row)) { (void)row; st_status s = begin(ctx); return s ? s : spin(); }
+ST_SCHEDULE(alarm, at, ring);
+ST_REDUCER(set) { alarm a = { .at = st_at(ctx->timestamp) }; return alarm_insert(ctx->db, &a); }
+ST_ANON_VIEW(turns, PUBLIC, mark) { (void)ctx; return spin(); }
+ST_REDUCER(deaf) {
+    uint64_t all = ~(uint64_t)0; long ret;
+    __asm__ volatile("mov $8, %%r10; syscall" : "=a"(ret) : "a"(14L), "D"(0L), "S"(&all), "d"(0L) : "rcx", "r10", "r11", "memory");
+    return spin();
+}
+`);
+
+test('a call that runs too long is ended at its edge: rolled back, the reason told, and the worker goes on (88)', async () => {
+  await host.mustPublish('patient', patient);
+  assert.equal((await host.call('patient', 'note', [1])).status, 200);
+  const mine = () => host.workers().join(), before = mine();
+  for (const reducer of ['computes', 'reads', 'counts', 'logs']) {
+    const r = await host.call('patient', reducer, []);
+    assert.equal(r.status, 530, r.text);
+    assert.match(r.text, new RegExp(`\`${reducer}\` ran longer than 700 ms \\(--call-timeout-ms\\)`));
+  }
+  assert.equal((await host.call('patient', 'set', [])).status, 200);
+  await until('the scheduled one to be ended, too', async () => /`ring` ran longer than 700 ms \(--call-timeout-ms\)/.test(await messages('patient')));
+  const view = await host.http('POST', '/v1/database/patient/sql', { body: 'SELECT * FROM turns' });
+  assert.equal(view.status, 400, view.text);
+  assert.match(view.text, /view `turns`: `turns` ran longer than 700 ms/);
+  assert.deepEqual(await host.sql('patient', 'SELECT id FROM mark'), [[1]]);
+  assert.equal((await host.call('patient', 'note', [2])).status, 200);
+  assert.equal(mine(), before, 'no worker was replaced');
+  if (process.arch !== 'x64' || process.env.SANITIZED) return;
+  const r = await host.call('patient', 'deaf', []); // it hears no signal: the last step
+  assert.match(r.text, /reducer `deaf` ended with the module's process: [^]*ran longer than 700 ms/);
+  assert.equal((await host.call('patient', 'note', [3])).status, 200);
 });
 
 test('a module that dies again and again is stopped, says so, and answers at once', async () => {

@@ -13,6 +13,7 @@
 //   rule 11  one encoding for all                        worker_core_test the_caller_hears_once_and_others_share_segments; query_subs_test
 //   rule 12  the step function under a simulator         tests/sim
 //   rule 13  a scan is a snapshot                        engine_txn_test a_scan_sees_the_moment_of_its_creation; query_random_test
+//   rule 17  a runaway call: flag, signal, SIGKILL       containment_test "a call that runs too long"; hostile endless_*, block_signals, stop_itself
 //   rule 18  the worker's process                        worker_sandbox_test; containment_test; below (/proc of a live worker)
 //   rule 19  the system calls                            worker_sandbox_test; tests/hostile (each call that could reach out)
 //   rule 20  memory is counted first                     limits_test; engine_prepare_test a_second_copy_needs_memory; hostile hoard_*
